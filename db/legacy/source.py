@@ -10,7 +10,7 @@ import hashlib
 import re
 import shlex
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,12 +106,18 @@ class Source:
         by_column = dict.fromkeys(self.tables[table].columns, int(rows))
         return by_column | {column: int(total) for column, total in zip(counted, totals, strict=True)}
 
-    def rows(self, table: str, *, generated: bool = False) -> Iterator[SourceRow]:
-        """Yield the rows in the order of their positions, one at a time; with their generated columns if asked for."""
+    def rows(
+        self, table: str, *, generated: bool = False, after: tuple[Sequence[str], Sequence[Cell]] | None = None
+    ) -> Iterator[SourceRow]:
+        """Yield the rows in the order of their positions, one at a time; with their generated columns if asked for.
+
+        after: a key's expressions and values; only the rows behind, in the key's order. Where there is no rowid, their
+        positions count from there.
+        """
         shape = self.tables[table]
         columns = (*shape.columns, *shape.generated) if generated else shape.columns
         counted = self._taken_apart(table)
-        cursor = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)])
+        cursor = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)], after)
         width = len(columns) + 1
 
         def row(place: int, cells: tuple[Any, ...]) -> SourceRow:
@@ -121,7 +127,9 @@ class Source:
 
         return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
 
-    def _read(self, shape: SourceTable, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
+    def _read(
+        self, shape: SourceTable, wanted: list[str], after: tuple[Sequence[str], Sequence[Cell]] | None = None
+    ) -> Iterator[tuple[Any, ...]]:
         """Select the expressions of each row, in the table's own order.
 
         SQLite gives at most so many columns at once as a table may have. A wider result is read by several cursors that
@@ -129,10 +137,14 @@ class Source:
         """
         # Without a rowid to sort by, an index that covers the columns would be read instead, in its own order.
         order = f" ORDER BY {shape.rowid}" if shape.rowid else ""
-        source = f"{quote(shape.name)}{'' if shape.rowid else ' NOT INDEXED'}{order}"
+        key, values = after if after is not None else ((), ())
+        behind = f" WHERE ({', '.join(key)}) > ({', '.join('?' * len(key))})" if key else ""
+        if key:
+            order = f" ORDER BY {', '.join(key)}"
+        source = f"{quote(shape.name)}{'' if shape.rowid else ' NOT INDEXED'}{behind}{order}"
         limit = self.connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN)
         slices = [wanted[start : start + limit] for start in range(0, len(wanted), limit)]
-        cursors = [self.connection.execute(f"SELECT {', '.join(some)} FROM {source}") for some in slices]
+        cursors = [self.connection.execute(f"SELECT {', '.join(some)} FROM {source}", values) for some in slices]
         if len(cursors) == 1:
             return cursors[0]
         return map(tuple, map(chain.from_iterable, zip(*cursors, strict=True)))

@@ -162,6 +162,11 @@ class BatchBuilder:
         batch.quarantined[column] += 1
 
 
+def compares_rows(table: SourceTable) -> bool:
+    """Return True if a row of the table is kept whole where an earlier one has its key: SQLite lets two have it."""
+    return any(column not in table.unique for column in _KEYS.get(table.name, ()) if column in table.columns)
+
+
 def quarantine_record(run: str, n: int, finding: Finding) -> Record:
     """Return the finding as number `n` of the quarantine."""
     return {

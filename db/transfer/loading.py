@@ -19,7 +19,6 @@ from psycopg import sql
 from db import ops
 from db import tables as db_tables
 from db.console.progress import Advance, Progress, Silent
-from db.errors import Failure
 from db.legacy import schema as schemas
 from db.legacy.source import CHUNK_BYTES, Digest, Source, SourceRow, chunks, opened
 from db.ops import fence
@@ -28,7 +27,16 @@ from db.transfer import heads
 from db.transfer import reconcile as tallies
 from db.transfer.batches import JOURNALS, Batch, BatchBuilder, quarantine_record
 from db.transfer.copying import copy
-from db.transfer.preconditions import another_file, check_homes, gate, require_empty_or_same, require_fenced, writing
+from db.transfer.preconditions import (
+    another_file,
+    check_homes,
+    findings,
+    gate,
+    require_empty_or_same,
+    require_fenced,
+    under_pass,
+    writing,
+)
 from db.transfer.profiling import file_bytes
 from db.transfer.reconcile import Reconciliation, UnitCount
 from db.transfer.soundness import check_contents
@@ -90,7 +98,7 @@ def load(
         loading = _Loading(legacy, conn, run, pass_token, chunk_bytes)
         loading.run(shown)
         loading.tally.check()
-        aside, held = _findings(conn)
+        aside, held = findings(conn)
         gate(conn, held, max_held)
         proof = prove_source(legacy, target, shown)
         proof.check()
@@ -211,17 +219,8 @@ class _Loading:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Write one chunk under the pass, and only while the phase is what it was when the load began."""
-        with self.conn.transaction():
-            fence.bypass(self.conn, self.pass_token)
-            self.conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this chunk's end.
-            if (now := ops.phase(self.conn)) != self.phase:
-                raise Failure(
-                    f"the phase {self.phase} throughout the load",
-                    f"{now}",
-                    where=ops.place(self.conn),
-                    do="Another run took over; what was loaded stays, fenced. What is next: invoke status --env NAME",
-                )
+        """Write one chunk."""
+        with under_pass(self.conn, self.pass_token, self.phase):
             yield
 
     def _known_players(self, ids: Iterable[str]) -> set[str]:
@@ -237,12 +236,3 @@ def _next_finding(conn: ops.Connection) -> int:
     row = conn.execute("select coalesce(max(n), 0) + 1 from quarantine").fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _findings(conn: ops.Connection) -> tuple[int, int]:
-    row = conn.execute(
-        "select count(*) filter (where kind = 'aside'),"
-        " count(distinct coalesce(key, 'n ' || n)) filter (where kind = 'held') from quarantine"
-    ).fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1])

@@ -89,6 +89,22 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
             locks.release(conn, locks.TRANSFER_LOCK)
 
 
+@contextmanager
+def under_pass(conn: ops.Connection, pass_token: str, phase: ops.Phase) -> Iterator[None]:
+    """Begin a transaction that the fence lets through, and only while the phase is what it was when the load began."""
+    with conn.transaction():
+        fence.bypass(conn, pass_token)
+        conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this transaction's end.
+        if (now := ops.phase(conn)) != phase:
+            raise Failure(
+                f"the phase {phase} throughout the load",
+                f"{now}",
+                where=ops.place(conn),
+                do="Another run took over; what was loaded stays, fenced. What is next: invoke status --env NAME",
+            )
+        yield
+
+
 def require_fenced(conn: ops.Connection) -> ops.Phase:
     """Return the phase. Raises Refusal: not prepared, not migrated, live, or open to players."""
     phase = ops.phase(conn)
@@ -192,6 +208,16 @@ def check_ids(source: Source) -> None:
             do="Smoke tests make and remove players with such ids. Give a real player another id; delete one that an"
             " older smoke test left.",
         )
+
+
+def findings(conn: ops.Connection) -> tuple[int, int]:
+    """Return the number of findings that let a player play on, and the number of players held."""
+    row = conn.execute(
+        "select count(*) filter (where kind = 'aside'),"
+        " count(distinct coalesce(key, 'n ' || n)) filter (where kind = 'held') from quarantine"
+    ).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
 
 
 def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:

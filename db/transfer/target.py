@@ -187,9 +187,9 @@ class Target:
         for table in tables.PLAYER_STATE:
             column = "id" if table is tables.users else "user_id"
             for record in fetch(self.conn, table, column, ids):
-                rows_of[str(record[column])][table.name][_key(table, record)] = record
+                rows_of[str(record[column])][table.name][key_of(table, record)] = record
         for record in fetch(self.conn, tables.legacy_rows, "key", ids, source="users"):
-            rows_of[str(record["key"])].table("legacy_rows")[_key(tables.legacy_rows, record)] = record
+            rows_of[str(record["key"])].table("legacy_rows")[key_of(tables.legacy_rows, record)] = record
         for player, column in self._unread(ids):
             rows_of[player].table(codec.UNREAD)[player, column] = {}
         return rows_of
@@ -218,7 +218,7 @@ class Target:
 
     def _fetch_whole(self, positions: list[int]) -> dict[int, Rows]:
         records = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
-        return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in records}
+        return {int(str(r["position"])): Rows({"legacy_rows": {key_of(tables.legacy_rows, r): r}}) for r in records}
 
     def _others(self, table: str) -> Iterator[PlacedRow]:
         streams = [self._encoded("legacy_rows", ["position"], source=table)]
@@ -287,7 +287,8 @@ def _position(line: PlacedRow) -> int:
     return line[0]
 
 
-def _key(table: sa.Table, record: Record) -> Key:
+def key_of(table: sa.Table, record: Record) -> Key:
+    """Return the primary key of a record of the target."""
     values = [record[name] for name in tables.KEYS[table.name]]
     return tuple(value if isinstance(value, int) else str(value) for value in values)
 

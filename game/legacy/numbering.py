@@ -1,4 +1,4 @@
-"""Gives a file's receipts their numbers: those that an earlier version, which gave none, has left without.
+"""Makes the journals of a file, and gives receipts that an earlier version left without a number theirs.
 
 They come after the numbered ones, in the order of their time. Each statement runs in the open transaction.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from game import chain, tables
 from game.chain import Head
@@ -21,6 +21,16 @@ from game.rows import Record
 RECEIPTS = file_journals.RECEIPTS.name
 INDEX = str(CreateIndex(file_journals.SEQ_INDEX, if_not_exists=True).compile(dialect=sqlite.dialect()))
 
+_TABLES = [
+    *(
+        str(CreateTable(journal, if_not_exists=True).compile(dialect=sqlite.dialect()))
+        for journal in file_journals.TABLES.values()
+    ),
+    INDEX,
+]
+_MADE_NAMES = [*(journal.name for journal in file_journals.TABLES.values()), str(file_journals.SEQ_INDEX.name)]
+_MADE = f"SELECT count(*) = {len(_TABLES)} FROM sqlite_master WHERE name IN ({', '.join('?' * len(_TABLES))})"
+
 _NEWEST = f"SELECT seq, chain FROM {RECEIPTS} WHERE user_id = ? AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
 _NEWEST_OF_ALL = (
     f"SELECT EXISTS (SELECT 1 FROM {RECEIPTS} WHERE user_id = ?1 AND seq IS NULL), seq, chain"
@@ -30,6 +40,13 @@ _NEWEST_OF_ALL = (
 
 _TO_NUMBER = f"SELECT {', '.join(chain.RECEIPT)} FROM {RECEIPTS} WHERE user_id = ? AND seq IS NULL"
 _NUMBER = f"UPDATE {RECEIPTS} SET seq = ?, chain = ? WHERE user_id = ? AND request_id = ?"
+
+
+def make_tables(conn: sqlite3.Connection) -> None:
+    """Make the journals that the file lacks. One look, for what makes nothing costs a command as much as a write."""
+    if not conn.execute(_MADE, _MADE_NAMES).fetchone()[0]:
+        for statement in _TABLES:
+            conn.execute(statement)
 
 
 def absent_columns(conn: sqlite3.Connection) -> tuple[str, ...]:

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
-from sqlalchemy.schema import CreateTable
 
 from game import idempotency, printable, tables
 from game.chain import Head
@@ -65,15 +63,6 @@ PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
 
 _JOURNALS = {name: journal.name for name, journal in file_journals.TABLES.items()}
-_DDL = [
-    *(
-        str(CreateTable(journal, if_not_exists=True).compile(dialect=sqlite.dialect()))
-        for journal in file_journals.TABLES.values()
-    ),
-    numbering.INDEX,
-]
-_MADE = f"SELECT count(*) = {len(_DDL)} FROM sqlite_master WHERE name IN ({', '.join('?' * len(_DDL))})"
-_MADE_NAMES = [*_JOURNALS.values(), str(file_journals.SEQ_INDEX.name)]
 
 
 class LegacyStore:
@@ -228,7 +217,7 @@ class LegacyUnit:
         with self._watch.asking("save"), self._past_the_fence():
             if row:
                 self._update(row)
-            _make_tables(self._connection)
+            numbering.make_tables(self._connection)
             _require_tables(self._connection)
             for name, change in compare(before, after).items():
                 if name in _JOURNALS:
@@ -258,13 +247,6 @@ class LegacyUnit:
         columns = [column.name for column in tables.BY_NAME[name].columns]
         statement = insert_into(_JOURNALS[name], ["?"] * len(columns), columns)
         self._connection.executemany(statement, [[record[column] for column in columns] for record in records])
-
-
-def _make_tables(connection: sqlite3.Connection) -> None:
-    """Make the journals that the file lacks. One look, for what makes nothing costs a command as much as a write."""
-    if not connection.execute(_MADE, _MADE_NAMES).fetchone()[0]:
-        for statement in _DDL:
-            connection.execute(statement)
 
 
 def _require_tables(connection: sqlite3.Connection) -> None:

@@ -19,6 +19,7 @@ import pytest
 from db.legacy import receipts
 from db.samples import builders, seed
 from db.snapshots import legacy as legacy_snapshots
+from db.transfer.live import capture
 from db.transfer.write_back import _writing
 from game.legacy import fence, sqlite_values
 from game.legacy.numbering import RECEIPTS
@@ -63,6 +64,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "db/legacy/opening.py _tidy": (LOOKS,),
     "db/legacy/receipts.py number_all": (DURABLE,),
     "db/legacy/receipts.py number_open": (READS,),
+    "db/transfer/live/capture.py open_file": (DURABLE,),
     "db/legacy/schema.py rehearse": (MEMORY,),
     "db/legacy/schema.py _statistics": (MEMORY,),
     "db/legacy/schema_code.py check": (MEMORY,),
@@ -211,9 +213,16 @@ def _lift(path: Path) -> None:
         fence.lift(connection)
 
 
+def _capture(path: Path) -> None:
+    with closing(capture.open_file(path)) as connection:
+        capture.turn_on(connection, str(path), run="run")
+        capture.turn_off(connection)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "game/legacy/store.py LegacyStore._connect": _play,
     "db/legacy/receipts.py number_all": _number,
+    "db/transfer/live/capture.py open_file": _capture,
     "db/transfer/write_back.py _writing": _write_back,
     "harness/smoke/canaries.py _legacy": _canaries,
     "db/snapshots/legacy.py _put_to_use": _restore,

@@ -1,0 +1,170 @@
+"""One round: everything that the log says has changed is read in one snapshot of the file and brought to the target.
+
+A round may run again: it reads the rows as they are, and writes what differs. The lines of the log are deleted once
+their round is committed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from db import ops
+from db.legacy import schema as schemas
+from db.legacy.schema import Schema
+from db.legacy.source import Source, SourceRow, SourceTable, chunks
+from db.schema import draws
+from db.transfer.batches import JOURNALS, compares_rows
+from db.transfer.copying import copy
+from db.transfer.live import capture, lines, players
+from db.transfer.live.capture import Dirty
+from game import tables
+from game.legacy import draws as legacy_draws
+from game.legacy.sqlite_values import quote
+
+Transaction: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Begins a transaction on the target under the run's pass."""
+
+_OWN = {"user_credentials": "user_credentials", "live_games": "live_games", "kv": "key_values"}
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What a round applied. top: the newest line of the log that it took. seconds: from its snapshot to its commit.
+
+    read_at: when its snapshot was taken, monotonic seconds; every change committed before is in the target now.
+    """
+
+    top: int
+    players: int
+    rows: int
+    written: int
+    seconds: float
+    read_at: float
+
+
+class Rounds:
+    """The rounds of one copy. conn: the target, as `writing` opened it, with the run's pass given by `transaction`."""
+
+    def __init__(self, conn: ops.Connection, where: str, *, run: str, transaction: Transaction) -> None:
+        self.conn = conn
+        self.where = where
+        self.run = run
+        self.transaction = transaction
+        self._known: tuple[int, Schema, dict[str, SourceTable]] | None = None
+        self._epoch: str | None = None
+
+    def run_once(self, file: sqlite3.Connection) -> RoundResult:
+        """Read in a snapshot of its own, apply, and delete the lines that were applied."""
+        capture.see_to(file, self.where)
+        file.execute("BEGIN")
+        try:
+            result = self.apply(file)
+        finally:
+            file.execute("ROLLBACK")
+        if result.top:
+            with capture.writing(file):
+                capture.forget(file, result.top)
+        return result
+
+    def apply(self, file: sqlite3.Connection) -> RoundResult:
+        """Bring the target to the open snapshot of the file. Deletes no line: in the window the lock is held."""
+        began = time.monotonic()
+        source = self._source(file)
+        dirty = capture.read(file)
+        applied = players.apply(source, self.conn, dirty.players, run=self.run, transaction=self.transaction)
+        self._note_lines_of(source, dirty, applied)
+        written = applied.rows
+        small = capture.uncaptured(source)
+        if dirty.rows or dirty.keys or dirty.whole or small or applied.added:
+            with self.transaction():
+                written += self._others(source, dirty, small)
+                if applied.added:
+                    lines.give_heads(self.conn, applied.added)
+        return RoundResult(dirty.top, applied.players, dirty.count, written, time.monotonic() - began, began)
+
+    def _source(self, file: sqlite3.Connection) -> Source:
+        """Return the file in its open snapshot; its schema is read again only where it has changed."""
+        source = Source(file, self.where)
+        version = int(file.execute("PRAGMA schema_version").fetchone()[0])
+        if self._known is not None and self._known[0] == version:
+            source.__dict__ |= {"schema": self._known[1], "tables": self._known[2]}
+        else:
+            self._note_schema(source.schema)
+            self._known = version, source.schema, source.tables
+        if (epoch := legacy_draws.read(file)) != self._epoch:
+            with self.transaction():
+                draws.give(self.conn, epoch)
+            self._epoch = epoch
+        return source
+
+    def _note_schema(self, schema: Schema) -> None:
+        """Have the target say the file's schema; what it holds of tables that are gone is taken out."""
+        known = self.conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
+        was = schemas.from_records(known)
+        if was == schema:
+            return
+        with self.transaction():
+            self.conn.execute("delete from legacy_schema")
+            copy(self.conn, tables.legacy_schema, schemas.to_records(schema))
+            for name in {one.name for one in was.tables} - {one.name for one in schema.tables}:
+                self._clear(name)
+
+    def _note_lines_of(self, source: Source, dirty: Dirty, applied: players.PlayersApplied) -> None:
+        """Have the lines looked at of players who came or went: a line without its player is kept whole."""
+        if changed := applied.gone | applied.added:
+            for name in JOURNALS:
+                if name in source.tables:
+                    dirty.keys.setdefault(name, set()).update(lines.keys_of(source, name, changed))
+
+    def _others(self, source: Source, dirty: Dirty, small: list[str]) -> int:
+        written = 0
+        for name in dict.fromkeys((*sorted(dirty.whole), *small)):
+            written += self._whole(source, name)
+        for name, positions in dirty.rows.items():
+            if name not in source.tables or compares_rows(source.tables[name]):
+                written += self._whole(source, name)
+            else:
+                written += self._rows(source, name, positions)
+        for name, keys in dirty.keys.items():
+            written += lines.apply(source, self.conn, name, keys, run=self.run)
+        return written
+
+    def _whole(self, source: Source, name: str) -> int:
+        """Load a table anew whose rows can't be told apart."""
+        if name in JOURNALS:
+            return lines.apply(source, self.conn, name, lines.all_keys(source, self.conn, name), run=self.run)
+        written = self._clear(name)
+        if name in source.tables:
+            builder = lines.builder(source, self.conn, name)
+            for chunk in chunks(source.rows(name)):
+                lines.write_batch(self.conn, builder.pack(chunk), self.run)
+                written += len(chunk)
+        return written
+
+    def _clear(self, name: str) -> int:
+        cleared = 0
+        if (own := _OWN.get(name)) is not None:
+            cleared += self.conn.execute(f"delete from {own}".encode()).rowcount
+        cleared += self.conn.execute("delete from legacy_rows where source = %s", (name,)).rowcount
+        self.conn.execute("delete from quarantine where source_table = %s", (name,))
+        return cleared
+
+    def _rows(self, source: Source, name: str, positions: set[int]) -> int:
+        """Take out what stands at these positions, and put in what the file has there."""
+        table, at = source.tables[name], list(positions)
+        if (own := _OWN.get(name)) is not None:
+            self.conn.execute(f"delete from {own} where position = any(%s)".encode(), (at,))
+        self.conn.execute("delete from legacy_rows where source = %s and position = any(%s)", (name, at))
+        keys = [f"row {position}" for position in at]
+        self.conn.execute("delete from quarantine where source_table = %s and key = any(%s)", (name, keys))
+        columns = ", ".join(map(quote, table.columns))
+        query = f"SELECT {columns} FROM {quote(name)} WHERE {table.rowid} = ?"
+        looked_up = ((position, source.connection.execute(query, (position,)).fetchone()) for position in at)
+        rows = [SourceRow(position, cells, {}, 0) for position, cells in looked_up if cells is not None]
+        lines.write_batch(self.conn, lines.builder(source, self.conn, name).pack(rows), self.run)
+        return len(at)

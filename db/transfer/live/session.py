@@ -1,0 +1,140 @@
+"""A live copy from its beginning to the last round: the connections that it needs, and the order of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from db import ops
+from db import tables as db_tables
+from db.console.progress import Progress
+from db.errors import Failure, Refusal
+from db.legacy.opening import check_file
+from db.legacy.source import Source, connected, opened
+from db.ops import statements
+from db.remedies import LOAD_ANEW
+from db.transfer import target as targets
+from db.transfer.live import capture
+from db.transfer.live.copying import LiveCopy, require_live
+from db.transfer.live.rounds import RoundResult, Rounds
+from db.transfer.preconditions import check_homes, findings, gate, require_fenced, under_pass, writing
+from db.transfer.soundness import check_contents
+from db.transfer.verify import Proof, compare
+from game import tables
+from game.urls import PostgresUrl
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenProof:
+    """A proof at one instant: the file's newest line of the log by then, and what was compared.
+
+    aside, held: findings of the quarantine, as a load counts them.
+    """
+
+    top: int
+    proof: Proof
+
+
+class LiveTransfer:
+    """A live copy under way. Not thread-safe. file: the legacy file, open for writing."""
+
+    def __init__(self, path: Path, target: PostgresUrl, conn: ops.Connection, *, run: str, pass_token: str) -> None:
+        self.path = path
+        self.target = target
+        self.conn = conn
+        self.run = run
+        transaction = partial(under_pass, conn, pass_token, require_fenced(conn))
+        self.file = capture.open_file(path)
+        self._transaction = transaction
+        self.rounds = Rounds(conn, str(path), run=run, transaction=transaction)
+
+    def begin(self) -> str:
+        """Turn capture on, and return the log's name. A copy with another log is taken out of the target first.
+
+        Raises Refusal for a file that can't be copied live, and for a target with rows of another origin.
+        """
+        with opened(self.path) as source:
+            check_contents(source)
+            require_live(source)
+        if capture.log_of(self.file, self.run) is None:
+            self._require_empty()
+        log = capture.turn_on(self.file, str(self.path), run=self.run)
+        with self._transaction():
+            # A log that is new knows nothing of what changed after an earlier one's batches.
+            other = self.conn.execute(
+                "select exists (select from transfer_checkpoints where source <> %s or run <> %s)", (log, self.run)
+            ).fetchone()
+            if other == (True,):
+                names = ", ".join(table.name for table in (*tables.ALL, *db_tables.ALL))
+                self.conn.execute(f"truncate {names}".encode())
+        return log
+
+    def _require_empty(self) -> None:
+        """Raise Refusal if the target holds rows that no copy of ours left: those have checkpoints."""
+        ours = self.conn.execute("select exists (select from transfer_checkpoints)").fetchone() == (True,)
+        filled = None if ours else statements.first_filled(self.conn, [table.name for table in tables.ALL])
+        if filled is not None:
+            raise Refusal(
+                "an empty target",
+                f"rows in {filled}",
+                where=ops.place(self.conn),
+                do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
+                f" invoke transfer.cleanup --env {ops.named(self.conn)}",
+            )
+
+    def copy(self, log: str, progress: Progress) -> int:
+        """Copy what is not copied yet, in batches; how many rows that was."""
+        batches = LiveCopy(self.conn, str(self.path), run=self.run, log=log, transaction=self._transaction)
+        return batches.copy(self.file, progress)
+
+    def round(self) -> RoundResult:
+        """Apply what changed since the last round."""
+        return self.rounds.run_once(self.file)
+
+    def gate(self, max_held: int | None) -> tuple[int, int]:
+        """Return the counts of findings kept aside and of players held. Raises Refusal if too many are held."""
+        aside, held = findings(self.conn)
+        gate(self.conn, held, max_held)
+        return aside, held
+
+    def prove(self, progress: Progress) -> FrozenProof:
+        """Prove the whole copy at one instant, while players play on. Raises Failure naming what differs.
+
+        The file's snapshot is held for as long as it takes, so its write-ahead log grows meanwhile.
+        """
+        with connected(self.path) as frozen:
+            frozen.execute("BEGIN")
+            result = self.rounds.apply(frozen)
+            with targets.opened(self.target) as snapshot:
+                proof = compare(Source(frozen, str(self.path)), snapshot, progress)
+        if proof.mismatches:
+            raise Failure(
+                "every row rebuilt from the target to equal the one in the file",
+                f"{proof.mismatches:,} that differ: {'; '.join(proof.named)}",
+                where=ops.place(self.conn),
+                do=LOAD_ANEW,
+            )
+        return FrozenProof(result.top, proof)
+
+
+@contextmanager
+def transferring(path: Path, target: PostgresUrl, *, run: str, pass_token: str) -> Iterator[LiveTransfer]:
+    """Open a live copy; the caller holds `ops.lock`. What is copied stays when it ends, and so does capture.
+
+    Raises Refusal if another transfer is at work on the target, or the file is no legacy file.
+    """
+    check_homes()
+    check_file(path)
+    with writing(target) as conn:
+        transfer = LiveTransfer(path, target, conn, run=run, pass_token=pass_token)
+        with closing(transfer.file):
+            yield transfer
+
+
+def end(path: Path) -> None:
+    """Turn capture off, whichever run turned it on."""
+    with closing(capture.open_file(path)) as file:
+        capture.turn_off(file)

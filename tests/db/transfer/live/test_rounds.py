@@ -1,0 +1,110 @@
+"""Rounds bring the target to the file, whatever was written to it meanwhile: it ends as a load of that file would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.console.progress import Silent
+from db.legacy.source import opened
+from db.transfer import target as targets
+from db.transfer.live.session import LiveTransfer, transferring
+from db.transfer.verify import compare
+from harness.databases import Database
+from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return seeded(tmp_path / "game.db", 40)
+
+
+@pytest.fixture
+def copied(fenced_database: Database, source: Path) -> Iterator[LiveTransfer]:
+    """A live copy whose batches are done."""
+    give_pass(fenced_database)
+    with transferring(source, fenced_database.owner, run="run-1", pass_token=PASS) as live:
+        live.copy(live.begin(), Silent())
+        yield live
+
+
+WRITES = {
+    "gold": ["UPDATE users SET gold = gold + 5 WHERE rowid IN (3, 4)"],
+    "a document": ["UPDATE users SET mail = inventory, inventory = mail WHERE rowid = 5"],
+    "broken documents": ["UPDATE users SET inventory = '[{', quests = 7, mail = x'00ff' WHERE rowid IN (6, 7)"],
+    "mended again": ["UPDATE users SET inventory = '[]', gold = 7, quests = NULL"],
+    "text in numbers": ["UPDATE users SET gold = 'many', strategyXp = 1.5, league = 3 WHERE rowid = 8"],
+    "what no command knows": ["UPDATE users SET appSettings = '{\"a\":1}', towerProgress = NULL WHERE rowid = 9"],
+    "names swapped": [
+        "UPDATE users SET nickname = 'x' WHERE rowid = 3",
+        "UPDATE users SET nickname = (SELECT u.nickname FROM users u WHERE u.rowid = 4) || 'z' WHERE rowid = 5",
+        "UPDATE users SET username = NULL WHERE rowid = 3",
+        "CREATE TABLE n AS SELECT rowid AS r, nickname AS k FROM users",
+        "UPDATE users SET nickname = NULL WHERE rowid IN (4, 6)",
+        "UPDATE users SET nickname = (SELECT k FROM n WHERE r = 10 - users.rowid) WHERE rowid IN (4, 6)",
+        "DROP TABLE n",
+    ],
+    "deleted": ["DELETE FROM users WHERE rowid IN (2, 11)"],
+    "made again under the same rowid": [
+        "CREATE TABLE n AS SELECT * FROM users WHERE rowid = 12",
+        "DELETE FROM users WHERE rowid = 12",
+        "UPDATE n SET id = 'somebody-else', gold = 1",
+        "INSERT INTO users SELECT * FROM n",
+        "UPDATE users SET rowid = 12 WHERE id = 'somebody-else'",
+        "DROP TABLE n",
+    ],
+    "moved to another rowid": [
+        "UPDATE users SET rowid = 4000 WHERE rowid = 13",
+        "UPDATE users SET rowid = 13 WHERE rowid = 14",
+    ],
+    "replaced": [
+        "INSERT OR REPLACE INTO users(id, username, nickname) SELECT 'new-one', u.username, n.nickname"  # noqa: ISC004
+        " FROM users u, users n WHERE u.rowid = 15 AND n.rowid = 16",
+        "UPDATE OR REPLACE users SET nickname = (SELECT u.nickname FROM users u WHERE u.rowid = 17) WHERE rowid = 18",
+    ],
+    "an upsert": [
+        "INSERT INTO users(id, gold) SELECT id, 9 FROM users WHERE rowid = 19 ON CONFLICT(id) DO UPDATE SET gold = 9"
+    ],
+    "another id": ["UPDATE users SET id = 'renamed' WHERE rowid = 20", "UPDATE users SET id = x'00' WHERE rowid = 21"],
+    "other tables": [
+        "INSERT OR REPLACE INTO kv VALUES ('guilds', '[]'), ('new', 'x'), ('bad', x'ff00')",
+        "DELETE FROM kv WHERE rowid % 2",
+        "UPDATE user_credentials SET passwordHash = 'h'",
+        "INSERT INTO schema_version VALUES (9)",
+    ],
+    "a new table": ["CREATE TABLE more(a, b)", "INSERT INTO more VALUES (1, 2), (x'00', NULL)"],
+    "a table without rowids": [
+        "CREATE TABLE keyed(a PRIMARY KEY, b) WITHOUT ROWID",
+        "INSERT INTO keyed VALUES (1, 2), ('x', 3)",
+        "DELETE FROM keyed WHERE a = 1",
+    ],
+    "a table gone": ["DROP TABLE schema_version"],
+    "a column more": ["ALTER TABLE users ADD COLUMN later TEXT", "UPDATE users SET later = 'x' WHERE rowid = 3"],
+    "journals": [
+        "INSERT INTO sudamr_player_openings SELECT id, 1, 2, '{}' FROM users WHERE rowid < 9",
+        "INSERT INTO sudamr_action_receipts(user_id, request_id, command, outcome, at, seq, chain)"  # noqa: ISC004
+        " SELECT id, 'r', '{}', '{}', 5, 1, 'c' FROM users WHERE rowid < 9",
+        "INSERT INTO sudamr_currency_ledger SELECT id, 'r', 1, 'gold', 5, 'why', 5 FROM users WHERE rowid < 9",
+        "INSERT INTO sudamr_currency_ledger VALUES ('nobody', 'r', 1, 'gold', 5, 'why', 5)",
+        "INSERT INTO sudamr_currency_ledger SELECT id, 'r', 2, 'pearls', 5, 'why', 5 FROM users WHERE rowid = 3",
+    ],
+    "an index": ["CREATE UNIQUE INDEX one_more ON users(league, id)", "CREATE VIEW v AS SELECT 1"],
+    "statistics": ["ANALYZE"],
+    "counted": ["CREATE TABLE counted(n INTEGER PRIMARY KEY AUTOINCREMENT)", "INSERT INTO counted DEFAULT VALUES"],
+}
+
+
+def differences(live: LiveTransfer) -> tuple[str, ...]:
+    with opened(live.path) as file, targets.opened(live.target) as snapshot:
+        return compare(file, snapshot, Silent()).named
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_a_round_brings_what_was_written(copied: LiveTransfer, source: Path, what: str) -> None:
+    assert differences(copied) == ()
+    sqlite(source, *WRITES[what])
+    copied.round()
+    assert differences(copied) == ()
+    assert copied.round().rows == 0
