@@ -9,10 +9,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -32,6 +32,7 @@ from db.errors import Refusal
 from db.ops import fence
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
+from db.transfer.live.session import LiveTransfer
 from game.errors import StoreFailure
 from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
@@ -49,6 +50,8 @@ PREFLIGHT = "preflight"
 
 READ_ONLY_BEGINS = "read-only begins"
 READ_ONLY_ENDS = "read-only ends"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ class RunConfig:
 class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
-    lifting: this process has sent the transaction of step 11.
+    lifting: this process has sent the transaction of the point of no return. live: the live copy of this process, once
+    one was opened.
     """
 
     verb: str
@@ -103,6 +107,7 @@ class RunContext:
     performed: list[StepReport] = field(default_factory=list)
     predicted_seconds: float | None = None
     lifting: bool = False
+    live: LiveTransfer | None = field(default=None, repr=False)
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.RunLock | None = field(default=None, repr=False)
@@ -151,6 +156,10 @@ class RunContext:
                 yield
             finally:
                 self._held = None
+
+    def enter(self, manager: AbstractContextManager[T]) -> T:
+        """Enter the manager until the lock is given back."""
+        return self._stack.enter_context(manager)
 
     def _begin(self, recheck: Callable[[], None], *, undoing: bool) -> None:
         self.lock_again()

@@ -122,6 +122,9 @@ FIRST_SNAPSHOT = Step(
     on_failure="Exit 1, and **players play on Postgres**: run again to finish.",
 )
 
+WINDOW_OF_THE_PLAN = "window of the plan"
+"""The name of the check of the freeze that was approved."""
+
 MARK_ABORTED = Step(
     "a",
     "mark aborted",
@@ -164,14 +167,15 @@ def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: 
     return status.run if undoes or not status.startable else None
 
 
-def _preflight(context: RunContext, evidence: Evidence | None = None) -> tuple[PreflightCheck, ...]:
+def preflight_of(context: RunContext, evidence: Evidence | None = None) -> tuple[PreflightCheck, ...]:
+    """Return the checks of step 1. evidence: that the environment may be cut over; None: none is asked for."""
     certificate = () if evidence is None else (("certificate", evidence),)
     checks = preflight.before_cutover(context, (*certificate, *context.config.demands))
     if (most := context.config.most_seconds) is None:
         return checks
     return (
         *checks,
-        PreflightCheck("window of the plan", partial(_check_window, context, most), (FREEZE,)),
+        PreflightCheck(WINDOW_OF_THE_PLAN, partial(_check_window, context, most), (FREEZE,)),
     )
 
 
@@ -221,7 +225,7 @@ CUTOVER = Runbook(
     verdict=RunVerdict.LIVE,
     refuse=refusals.refuse_cutover,
     refuse_abort=refusals.refuse_abort,
-    preflight=_preflight,
+    preflight=preflight_of,
     begins=lambda status: status.startable,
     run_of=_run_of,
     for_undo=preflight.FOR_AN_UNDO,
@@ -234,5 +238,5 @@ CUTOVER = Runbook(
 
 
 def run(env: Environment, config: RunConfig, *, evidence: Evidence) -> RunReport:
-    """Move the game to Postgres. Raises what `engine.run` raises."""
-    return engine.run(env, dataclasses.replace(CUTOVER, preflight=partial(_preflight, evidence=evidence)), config)
+    """Move the game to Postgres offline. Raises what `engine.run` raises."""
+    return engine.run(env, dataclasses.replace(CUTOVER, preflight=partial(preflight_of, evidence=evidence)), config)

@@ -6,6 +6,7 @@ Before `live` each is undone by db.cutover.undo; nothing here opens the legacy f
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -180,12 +181,16 @@ def smoke(context: RunContext) -> Facts:
     return play(context, context.env.target_direct)
 
 
-def play(context: RunContext, place: switch.Place) -> Facts:
-    """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
-    result = context.config.smoke(context.env.services, place, pass_token=context.pass_token)
+def play(context: RunContext, place: switch.Place, urls: Sequence[str] | None = None) -> Facts:
+    """Run the smoke scenarios on these processes, the environment's own by default.
+
+    Raises Failure naming those that failed, or that there were none.
+    """
+    processes = context.env.services if urls is None else urls
+    result = context.config.smoke(processes, place, pass_token=context.pass_token)
     if result.failed or not result.passed:
         failed = few(result.failed, 5, between="; ") or "none was run"
-        raise Failure("every smoke scenario to pass", failed, where=", ".join(context.env.services))
+        raise Failure("every smoke scenario to pass", failed, where=", ".join(processes))
     return {"passed": result.passed}
 
 

@@ -13,7 +13,6 @@ from db.cutover.move_status import MoveStatus, Refuse
 from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import Runbook, perform
 from db.environments import Environment
-from db.errors import Refusal
 
 
 def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
@@ -22,7 +21,6 @@ def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     Raises Refusal if nothing was changed; Undone, with the cause, if the attempt was undone completely; Inconclusive if
     the state can't be known, and nothing more was changed; Failure in any other case, with what was changed.
     """
-    _require_offline(config.offline)
     if config.dry_run:
         return dry_run.run(config.new_context(runbook.verb, env, run=None), runbook)
     if config.abort:
@@ -106,9 +104,3 @@ def _read(env: Environment, refuse: Refuse) -> MoveStatus:
 def _note_lost_lift(context: RunContext, status: MoveStatus) -> None:
     if status.lift_lost:
         context.journal.write("lift lost", since=status.mark.since)
-
-
-def _require_offline(offline: bool) -> None:
-    """Raise Refusal of what is not built: copying while players play, and then only the difference."""
-    if not offline:
-        raise Refusal("--offline", "a live copy, which this version does not make", do="Leave --no-offline out.")

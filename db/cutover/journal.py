@@ -57,10 +57,14 @@ class Journal:
         """Return the run's id: the folder's name."""
         return self.folder.name
 
-    def write(self, event: str, step: str = "", /, **facts: Any) -> None:
-        """Add a line and flush it to disk; if it can't be written, pass it to `unwritten`."""
+    def write(self, event: str, step: str = "", /, *, when: float | None = None, **facts: Any) -> None:
+        """Add a line and flush it to disk; if it can't be written, pass it to `unwritten`.
+
+        when: epoch seconds, of what happened a moment ago where nothing could be written: in a window.
+        """
         cleaned = {name: printable.field(fact, name, FACT_CHARACTERS) for name, fact in facts.items()}
-        line = printable.to_json({"at": _now().timestamp(), "event": event, "step": step, **cleaned})
+        at = _now().timestamp() if when is None else when
+        line = printable.to_json({"at": at, "event": event, "step": step, **cleaned})
         try:
             self._append(line)
         except OSError as error:

@@ -163,7 +163,17 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
     It shows that this machine's service can open the store with the rights that the URL gives it. A target that is not
     migrated yet, and a store that moved, answer 503, and that is an answer.
     """
-    with tempfile.TemporaryFile() as output, _started(url, output.fileno()) as (process, base):
+    with started_beside(url, operator_token=secrets.token_hex(16)) as ready:
+        return ready
+
+
+@contextmanager
+def started_beside(url: PostgresUrl | LegacyUrl, *, operator_token: str) -> Iterator[Ready]:
+    """Start one process on the URL, on ports of its own, and yield its answer; it is stopped at the end.
+
+    Raises Refusal if it does not answer.
+    """
+    with tempfile.TemporaryFile() as output, _started(url, operator_token, output.fileno()) as (process, base):
         waiting = Retrying(
             retry=retry_if_result(lambda ready: ready is None and process.poll() is None),
             stop=stop_after_delay(TRIAL_SECONDS),
@@ -180,11 +190,13 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
                 where=url.redacted,
                 do="Mend what it says: a service of this machine could not start on that store.",
             )
-        return ready
+        yield ready
 
 
 @contextmanager
-def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _started(
+    url: PostgresUrl | LegacyUrl, operator_token: str, output: int
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     public, private = _free_ports()
     given = {
         "DATABASE_URL": url.as_text(),
@@ -197,7 +209,7 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
         "SUDAMR_ENV_FILE": "",
         "CHANCE_SECRET": secrets.token_hex(16),
         "TOKEN_SECRET": secrets.token_hex(16),
-        "OPERATOR_TOKEN": secrets.token_hex(16),
+        "OPERATOR_TOKEN": operator_token,
         "SENTRY_DSN": "",
     }
     needed = libpq.KEPT if isinstance(url, PostgresUrl) and not url.password else ()

@@ -9,11 +9,12 @@ from __future__ import annotations
 from db.cutover import fence_owner, switch
 from db.cutover import journal as journals
 from db.cutover.context import READ_ONLY_ENDS, RunContext
-from db.cutover.turning import turn
+from db.cutover.turning import turning
 from db.environments import Environment
 from db.ops import Phase
 from game import urls
 from game.errors import BadUrl
+from game.legacy import capture_schema
 from game.urls import LegacyUrl
 
 
@@ -28,14 +29,16 @@ def mark_aborted(context: RunContext) -> None:
 
 
 def unfence(context: RunContext) -> None:
-    """Open the legacy file. Raises Failure unless Postgres says that the attempt is over.
+    """Open the legacy file, and turn change capture off. Raises Failure unless Postgres says that the attempt is over.
 
     Also removes the fence of an earlier run of this database: we hold the lock, so that run is over. Turns the fence
     even if the file looks open, see db.cutover.turning.
     """
     was_open = context.legacy_fence().state == "open"
     owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-    turn(context, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owner_check=owner_check)
+    phases = (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
+    with turning(context, "open", phases=phases, owner_check=owner_check) as connection:
+        capture_schema.drop(connection)  # Of a live copy, which is over with its attempt.
     if not was_open:  # Else read-only ended when an earlier run opened it.
         context.journal.write(READ_ONLY_ENDS)
 

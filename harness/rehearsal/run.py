@@ -17,7 +17,7 @@ from typing import Any
 
 from db.console.progress import Progress
 from db.counts import lines_of
-from db.cutover import cutover, rollback
+from db.cutover import moves, rollback
 from db.cutover.context import FAILURES, PREFLIGHT, RunConfig
 from db.cutover.ports import SmokeResult, When
 from db.cutover.report import RunReport
@@ -110,7 +110,7 @@ class Rehearsal:
         """Rehearse the way there and, where that passed, the way back."""
         self._progress.say("players play on the legacy file")
         self._users.play(self._slice)
-        outward = self.leg(partial(cutover.run, evidence=_no_evidence), self._setup.environment.target, self._loaded)
+        outward = self.leg(partial(moves.cut_over, evidence=_no_evidence), self._setup.environment.target, self._loaded)
         if outward.verdict != PASS:
             return outward, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
         return outward, self.leg(rollback.run, self._setup.environment.legacy, self._returned)

@@ -24,6 +24,7 @@ from db.transfer.live import capture, lines, players
 from db.transfer.live.capture import Dirty
 from game import tables
 from game.legacy import draws as legacy_draws
+from game.legacy.capture_schema import CapturedTable
 from game.legacy.sqlite_values import quote
 
 Transaction: TypeAlias = Callable[[], AbstractContextManager[None]]
@@ -47,6 +48,23 @@ class RoundResult:
     read_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A file's schema, and what follows from it: reading it takes longer than a round of a few players."""
+
+    of: tuple[object, ...]
+    schema: Schema
+    tables: dict[str, SourceTable]
+    captured: list[CapturedTable]
+    uncaptured: list[str]
+
+
+def _fingerprint(file: sqlite3.Connection) -> tuple[object, ...]:
+    """Return what tells a file's schema from another, but for what the fence and capture have in it."""
+    rows = file.execute("SELECT type, name, sql FROM sqlite_master WHERE substr(lower(name), 1, 13) <> 'sudamr_fence_'")
+    return tuple(rows.fetchall())
+
+
 class Rounds:
     """The rounds of one copy. conn: the target, as `writing` opened it, with the run's pass given by `transaction`."""
 
@@ -55,12 +73,13 @@ class Rounds:
         self.where = where
         self.run = run
         self.transaction = transaction
-        self._known: tuple[int, Schema, dict[str, SourceTable]] | None = None
+        self._known: _Known | None = None
         self._epoch: str | None = None
 
     def run_once(self, file: sqlite3.Connection) -> RoundResult:
         """Read in a snapshot of its own, apply, and delete the lines that were applied."""
-        capture.see_to(file, self.where)
+        if self.lacking(file):
+            capture.see_to(file, self.where)
         file.execute("BEGIN")
         try:
             result = self.apply(file)
@@ -71,6 +90,13 @@ class Rounds:
                 capture.forget(file, result.top)
         return result
 
+    def lacking(self, file: sqlite3.Connection) -> list[str]:
+        """List the tables that lack a trigger of capture's, or have one that is otherwise."""
+        if self._known is None or self._known.of != _fingerprint(file):
+            source = Source(file, self.where)
+            return capture.lacking(file, capture.captured(source))
+        return capture.lacking(file, self._known.captured)
+
     def apply(self, file: sqlite3.Connection) -> RoundResult:
         """Bring the target to the open snapshot of the file. Deletes no line: in the window the lock is held."""
         began = time.monotonic()
@@ -79,7 +105,8 @@ class Rounds:
         applied = players.apply(source, self.conn, dirty.players, run=self.run, transaction=self.transaction)
         self._note_lines_of(source, dirty, applied)
         written = applied.rows
-        small = capture.uncaptured(source)
+        assert self._known is not None
+        small = self._known.uncaptured
         if dirty.rows or dirty.keys or dirty.whole or small or applied.added:
             with self.transaction():
                 written += self._others(source, dirty, small)
@@ -90,12 +117,12 @@ class Rounds:
     def _source(self, file: sqlite3.Connection) -> Source:
         """Return the file in its open snapshot; its schema is read again only where it has changed."""
         source = Source(file, self.where)
-        version = int(file.execute("PRAGMA schema_version").fetchone()[0])
-        if self._known is not None and self._known[0] == version:
-            source.__dict__ |= {"schema": self._known[1], "tables": self._known[2]}
-        else:
+        of = _fingerprint(file)
+        if self._known is None or self._known.of != of:
             self._note_schema(source.schema)
-            self._known = version, source.schema, source.tables
+            captured, uncaptured = capture.captured(source), capture.uncaptured(source)
+            self._known = _Known(of, source.schema, source.tables, captured, uncaptured)
+        source.__dict__ |= {"schema": self._known.schema, "tables": self._known.tables}
         if (epoch := legacy_draws.read(file)) != self._epoch:
             with self.transaction():
                 draws.give(self.conn, epoch)

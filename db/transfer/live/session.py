@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -93,6 +94,14 @@ class LiveTransfer:
     def round(self) -> RoundResult:
         """Apply what changed since the last round."""
         return self.rounds.run_once(self.file)
+
+    def last_round(self, file: sqlite3.Connection) -> RoundResult:
+        """Apply what changed since the last round, in a transaction that holds the file's write lock."""
+        return self.rounds.apply(file)
+
+    def lacking(self, file: sqlite3.Connection) -> list[str]:
+        """List the tables without their triggers, as the open transaction sees them; all, if the log is another's."""
+        return self.rounds.lacking(file)
 
     def gate(self, max_held: int | None) -> tuple[int, int]:
         """Return the counts of findings kept aside and of players held. Raises Refusal if too many are held."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from db import environments
 from db.confirmation import Change, Confirm
 from db.console.output import command_line
-from db.cutover import cutover as cutovers
-from db.cutover import ending, rollback
+from db.cutover import ending, moves, rollback
 from db.cutover.context import RunConfig
 from db.cutover.dry_run import STANDING
 from db.cutover.report import CheckMark, CheckResult, RunReport, RunVerdict
@@ -88,7 +87,7 @@ def cutover(env: Environment, config: RunConfig, *, certificate: str = "", plan:
     """
     config = plans.hold(env, config, plan, ROOT)
     proof = Path(certificate or f"out/certificate-{env.name}.json")
-    report = cutovers.run(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
+    report = moves.cut_over(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
     if not config.dry_run or config.abort:
         return report
     report = plans.with_plan(report, env, ROOT)

@@ -22,7 +22,7 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db import environments, ops, transfer, web
-from db.cutover import cutover, pointer, rollback, services
+from db.cutover import moves, pointer, rollback, services
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
 from db.cutover.report import RunReport
@@ -229,7 +229,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 
 def run_cutover(env: Environment, *, evidence: Any = None, **options: Any) -> RunReport:
     """Run the cutover; options: of RunConfig."""
-    return cutover.run(env, RunConfig(**options), evidence=evidence or proven)
+    return moves.cut_over(env, RunConfig(**options), evidence=evidence or proven)
 
 
 def run_rollback(

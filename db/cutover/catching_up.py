@@ -1,0 +1,72 @@
+"""Rounds of a live move: repeated until what is left is applied in a blink, or the move is told that it can't be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from db.cutover.context import RunContext
+from db.errors import Inconclusive
+from db.transfer.live.rounds import RoundResult
+from db.transfer.live.session import LiveTransfer
+
+SHORT_SECONDS = 0.1
+"""A round that takes no longer leaves so little behind that the next one fits a window many times over."""
+
+LONGEST_SECONDS = 0.5
+"""Half of the window's budget: where rounds no longer shrink, they are still good enough when they take no longer."""
+
+MOST_ROUNDS = 60
+LEAST_SHRINKING = 0.9
+STILL = 2
+"""Rounds one after the other that shrink by less than a tenth, after which they count as not shrinking."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """rounds: how many there were; rows: what they wrote; last: the shortest way to say how long a window would be."""
+
+    rounds: int
+    rows: int
+    last: RoundResult
+
+
+def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
+    """Apply rounds until one is short. Raises Inconclusive where players write faster than rounds apply."""
+    before: RoundResult | None = None
+    still = rows = 0
+    for number in range(1, MOST_ROUNDS + 1):
+        context.config.signals.check()
+        context.require_lock()
+        result = live.round()
+        rows += result.written
+        if number == 1 or result.seconds > SHORT_SECONDS:
+            context.config.progress.say(f"     round {number}: {_line(result)}")
+        if result.seconds <= SHORT_SECONDS or not result.rows:
+            return CaughtUp(number, rows, result)
+        shrinks = before is None or result.seconds < before.seconds * LEAST_SHRINKING
+        still = 0 if shrinks else still + 1
+        if still >= STILL:
+            if result.seconds <= LONGEST_SECONDS:
+                return CaughtUp(number, rows, result)
+            assert before is not None
+            raise _too_fast(context, before, result)
+        before = result
+    assert before is not None
+    raise _too_fast(context, before, before)
+
+
+def _too_fast(context: RunContext, before: RoundResult, result: RoundResult) -> Inconclusive:
+    arrival = result.rows / max(before.seconds, 1e-6)
+    apply = result.rows / max(result.seconds, 1e-6)
+    return Inconclusive(
+        "rounds that become shorter",
+        f"{arrival:.0f} rows a second changed by players, {apply:.0f} a second applied; a round takes"
+        f" {result.seconds:.1f} s",
+        where=context.env.name,
+        do=f"Choose a quieter hour and run again: the copy goes on where it is. Or undo: invoke cutover --env"
+        f" {context.env.name} --abort",
+    )
+
+
+def _line(result: RoundResult) -> str:
+    return f"{result.players:,} players and {result.rows:,} rows had changed, applied in {result.seconds * 1000:.0f} ms"

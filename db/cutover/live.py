@@ -1,0 +1,66 @@
+"""The live cutover: from the legacy file to Postgres while players play; they wait some tens of milliseconds, once.
+
+Its steps before the copy and after the window are those of the offline cutover (db.cutover.cutover), which stays for a
+service that can't open two stores, and as the plan's own order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from db.cutover import cutover_steps as steps
+from db.cutover import live_steps, window
+from db.cutover.cutover import CUTOVER, FINAL_DUMP, FIRST_SNAPSHOT, MIGRATE, SNAPSHOT, SWITCH
+from db.cutover.runbook import Step
+
+COPY = Step(
+    "5",
+    "copy",
+    "Postgres has what the legacy file has, but for the last moments",
+    None,
+    live_steps.copy,
+    "keep; capture off",
+    detail="change capture is on; every row was copied in batches, and rounds applied what changed meanwhile until one"
+    " was short",
+    on_failure="It undoes itself, but for a kill: run again, and the copy goes on. Players who write faster than rounds"
+    " apply: exit 3, at a quieter hour run again.",
+)
+STAND_BY = Step(
+    "6",
+    "stand by",
+    "nothing is left to do before the window",
+    None,
+    live_steps.stand_by,
+    detail="Postgres is vacuumed and analyzed; players of our own played on it over HTTP, behind its fence; every"
+    " player was proven at one instant, while players played",
+    on_failure="It undoes itself. The message names what differs, or the scenario.",
+)
+WINDOW = Step(
+    "7",
+    "window",
+    "players play on Postgres; the legacy file says that it moved",
+    steps.lifted,
+    live_steps.go_live,
+    "POINT OF NO RETURN: from here on, invoke rollback",
+    detail="**point of no return**: the file is fenced and its write lock held, the last round is applied, phase `live`"
+    " and the lift are one transaction, the file says *moved*. Players wait some tens of milliseconds; one that would"
+    " last longer than a second is opened again, and tried again after further rounds",
+    on_failure="Before the commit it undoes itself, and players played on throughout. Exit 3: see below.",
+)
+CAPTURE_OFF = Step(
+    "9",
+    "capture off",
+    "the legacy file is as the game left it, and fenced",
+    window.capture_is_off,
+    live_steps.capture_off,
+    detail="the log and its triggers are gone from the legacy file",
+    on_failure="Exit 1, and **players play on Postgres**: run again to finish.",
+)
+
+LIVE_CUTOVER = dataclasses.replace(
+    CUTOVER,
+    steps=(SNAPSHOT, MIGRATE, COPY, STAND_BY),
+    point_of_no_return=WINDOW,
+    then=(dataclasses.replace(SWITCH, repeated=False), CAPTURE_OFF, FINAL_DUMP),
+    released=(FIRST_SNAPSHOT,),
+)

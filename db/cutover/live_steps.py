@@ -1,0 +1,85 @@
+"""The steps of a live cutover, as far as they differ from an offline one: copy, stand by, the window, and after it.
+
+Before the window players play on the legacy file and nothing of theirs waits; a copy that was killed goes on where it
+is, because capture stays on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import sql
+
+from db import environments
+from db import tables as db_tables
+from db.counts import counted
+from db.cutover import catching_up, cutover_steps, services, window
+from db.cutover.context import RunContext
+from db.ops import Phase, fence
+from db.transfer.live import session
+from db.transfer.live.session import LiveTransfer
+from game import tables
+
+Facts = dict[str, Any]
+
+
+def transfer_of(context: RunContext) -> LiveTransfer:
+    """Return the live copy of this process, opened when it is first asked for and closed with the lock."""
+    if context.live is None:
+        context.live = context.enter(
+            session.transferring(
+                context.env.legacy.path,
+                context.env.target_direct,
+                run=context.journal.run,
+                pass_token=context.pass_token,
+            )
+        )
+    return context.live
+
+
+def copy(context: RunContext) -> Facts:
+    """5: capture on, every row copied in batches, and rounds until little is left."""
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    live = transfer_of(context)
+    log = live.begin()
+    rows = live.copy(log, context.config.progress)
+    caught = catching_up.catch_up(context, live)
+    aside, held = live.gate(context.env.policy.max_held)
+    context.config.progress.say(
+        f"     {counted(rows, 'rows')} copied, {counted(caught.rounds, 'rounds')}; the last took"
+        f" {caught.last.seconds * 1000:.0f} ms"
+    )
+    return {"rows": rows, "rounds": caught.rounds, "aside": aside, "held": held}
+
+
+def stand_by(context: RunContext) -> Facts:
+    """6: all that can be done before the window: vacuum, a service tried on Postgres, the proof at one instant."""
+    live = transfer_of(context)
+    for table in (*tables.ALL, *db_tables.ALL):
+        context.conn.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table.name)))
+    played = _smoke(context)
+    frozen = live.prove(context.config.progress)
+    context.held.record_proof()
+    context.journal.write("counts", players=frozen.proof.players, mismatches=frozen.proof.mismatches)
+    return {"players": frozen.proof.players, "mismatches": frozen.proof.mismatches, **played}
+
+
+def _smoke(context: RunContext) -> Facts:
+    """Have players of our own play on Postgres, behind its fence, by a service process of this machine."""
+    token = environments.operator_token(context.env)
+    with services.started_beside(context.env.target, operator_token=token) as ready:
+        return cutover_steps.play(context, context.env.target_direct, [ready.url])
+
+
+def go_live(context: RunContext) -> Facts | None:
+    """7: the window. Past its point of no return, what is left is that the file says that it moved."""
+    if context.phase() is Phase.LIVE:
+        cutover_steps.go_live(context)
+        return None
+    return window.cross(context, transfer_of(context))
+
+
+def capture_off(context: RunContext) -> None:
+    """9: the log and its triggers leave the legacy file, which is as the game left it then, and fenced."""
+    context.require_lock()
+    session.end(context.env.legacy.path)

@@ -1,0 +1,175 @@
+"""The window of a live cutover: the moment in which no player can write, some tens of milliseconds.
+
+The legacy file is fenced, durably, and its write lock held; the last round is applied; then phase `live` and the lift
+of Postgres's fence are one transaction, the point of no return; then the file says that it moved. Nothing here reads
+more than what changed since the last round.
+
+Before that transaction is sent the file may be opened again at once, whatever Postgres answers; once it is sent nothing
+is opened before a session that holds the lock has read the phase.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from db.counts import few
+from db.cutover import catching_up, fence_owner
+from db.cutover.context import FAILURES, READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
+from db.cutover.cutover_steps import require_whole
+from db.cutover.turning import turn, turning
+from db.errors import Failure, ToolError
+from db.ops import Phase, fence
+from db.transfer.live.session import LiveTransfer
+from game.legacy import capture_schema, sqlite_values
+from game.legacy import fence as legacy_fence
+from game.tables import CANARY_PREFIX
+
+BUDGET_SECONDS = 1.0
+"""From the fence to the moment when the transaction of the point of no return is sent."""
+
+ATTEMPTS = 5
+"""A window that does not fit its budget is opened again, and tried again after further rounds."""
+
+
+class WindowMissed(Failure):
+    """The budget was used up before the point of no return; the file was opened again, and nothing else changed."""
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What happened in the window, by the clock and in milliseconds since it began."""
+
+    began: float = field(default_factory=time.time)
+    since: float = field(default_factory=time.monotonic)
+    marks: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, name: str) -> None:
+        """Note that this part has ended."""
+        self.marks[name] = round((time.monotonic() - self.since) * 1000, 2)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has lasted."""
+        return time.monotonic() - self.since
+
+
+def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
+    """Catch up, and go through the window; where it can't be met, players go on playing and it is tried again.
+
+    Raises WindowMissed after the last try, and whatever a store raises; the file is open again then, unless the
+    transaction of the point of no return was sent.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        caught = catching_up.catch_up(context, live)
+        context.check_deadline()
+        try:
+            return {"attempt": attempt, "rounds": caught.rounds, **_once(context, live)}
+        except WindowMissed as error:
+            context.journal.write("window missed", attempt=attempt, found=error.found)
+            context.config.progress.say(f"     the window was opened again: {error.found}")
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _once(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
+    context.journal.write("window")
+    line = Timeline()
+    try:
+        facts = _through(context, live, line)
+    except (ToolError, *FAILURES, KeyboardInterrupt):
+        if not context.lifting:  # It was not sent, so no store but the file can be open.
+            _open_again(context)
+            context.journal.write(READ_ONLY_BEGINS, when=line.began)
+            context.journal.write(READ_ONLY_ENDS)
+        raise
+    context.journal.write(READ_ONLY_BEGINS, when=line.began)
+    context.journal.write(READ_ONLY_ENDS, when=line.began + line.marks["live"] / 1000)
+    context.journal.write("window passed", **facts)
+    return facts
+
+
+def _through(context: RunContext, live: LiveTransfer, line: Timeline) -> dict[str, Any]:
+    owner, path = context.owner, context.env.legacy.path
+    closing_check = fence_owner.of_this_game_or_open(owner, path)
+    turn(context, "fenced", phases=(Phase.LOADING,), owner_check=closing_check, pass_token=context.pass_token)
+    line.mark("fence")
+    with turning(
+        context, "moved", phases=(Phase.LOADING,), owner_check=fence_owner.of_this_run(owner, path)
+    ) as connection:
+        line.mark("lock")
+        require_whole(context, connection)
+        _require_captured(context, live, connection)
+        result = live.last_round(connection)
+        line.mark("last round")
+        live.gate(context.env.policy.max_held)
+        _require_no_canaries(context)
+        line.mark("checks")
+        _lift(context, line)
+        line.mark("live")
+    line.mark("moved")
+    return {
+        "window_ms": line.marks["live"],
+        "parts_ms": line.marks,
+        "last_round": {"players": result.players, "rows": result.rows, "written": result.written},
+    }
+
+
+def _lift(context: RunContext, line: Timeline) -> None:
+    """Send the point of no return. The budget is asked last."""
+    if line.seconds > BUDGET_SECONDS:
+        raise WindowMissed(
+            f"the point of no return within {BUDGET_SECONDS:g} s",
+            f"{line.seconds:.2f} s ({few([f'{name} {ms:.0f} ms' for name, ms in line.marks.items()], 9)})",
+            where=context.env.name,
+            do="Players play on the legacy file. Choose a quieter hour, and run again: the copy goes on where it is.",
+        )
+    context.lifting = True
+    with context.conn.transaction():
+        context.held.require_proof()
+        context.held.advance(Phase.LOADING, Phase.LIVE)
+        fence.lift(context.conn)
+
+
+def _require_captured(context: RunContext, live: LiveTransfer, connection: sqlite3.Connection) -> None:
+    """Raise WindowMissed if a table has no triggers, or the log is another: the next rounds see to it."""
+    lacking = live.lacking(connection)
+    if lacking:
+        raise WindowMissed(
+            "change capture on every table",
+            f"none on {few(lacking, 3)}",
+            where=context.env.legacy.redacted,
+            do="Players play on the legacy file. Run again: the copy goes on where it is.",
+        )
+
+
+def _require_no_canaries(context: RunContext) -> None:
+    upper = CANARY_PREFIX[:-1] + chr(ord(CANARY_PREFIX[-1]) + 1)
+    row = context.conn.execute(
+        "select count(*) from users where id >= %s and id < %s", (CANARY_PREFIX, upper)
+    ).fetchone()
+    if row != (0,):
+        raise Failure(
+            "no player of the smoke test's on Postgres",
+            f"{row and row[0]}",
+            where=context.env.target_direct.redacted,
+            do="Players play on the legacy file. Run again: the smoke test removes what an earlier one left.",
+        )
+
+
+def _open_again(context: RunContext) -> None:
+    """Open the file at once, without asking Postgres; a fence that is not this run's stays."""
+    path = context.env.legacy.path
+    with closing(sqlite_values.connect(path)) as connection:
+        if (mark := legacy_fence.mark(connection)).state == "fenced" and mark.owner == context.owner:
+            legacy_fence.lift(connection, check=fence_owner.of_this_run(context.owner, path))
+
+
+def capture_is_off(context: RunContext) -> bool:
+    """Return True if the legacy file bears nothing of change capture."""
+    with closing(sqlite_values.connect(context.env.legacy.path, readonly=True)) as connection:
+        return not capture_schema.own(connection)

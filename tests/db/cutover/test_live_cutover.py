@@ -1,0 +1,93 @@
+"""The live cutover: players play throughout, and what they did at any moment of it is on Postgres, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from db import ops, transfer
+from db.cutover.live import LIVE_CUTOVER
+from db.errors import Refusal, ToolError, Undone
+from db.legacy.comparison import compare_files
+from game.legacy import capture_schema, sqlite_values
+from game.tables import LEGACY_PREFIX
+from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, run_cutover, world
+
+__all__ = ["world"]
+
+STEPS = [step.name for step in LIVE_CUTOVER.plan]
+BEFORE_THE_WINDOW = STEPS[: STEPS.index("window") + 1]
+
+
+def captured(world: World) -> bool:
+    """Return True if the legacy file bears anything of change capture."""
+    connection = sqlite_values.connect(world.env.legacy.path, readonly=True)
+    try:
+        return bool(capture_schema.own(connection))
+    finally:
+        connection.close()
+
+
+def assert_as_before(world: World) -> None:
+    """Players play on the file, which is as it was but for our own journals, which a command would have made."""
+    assert (world.legacy_fence(), world.engine(), captured(world)) == ("open", "legacy", False)
+    assert [line for line in compare_files(world.before, world.env.legacy.path) if LEGACY_PREFIX not in line] == []
+    assert world.phase() in ("empty", "aborted")
+
+
+def test_players_play_until_the_window_and_all_of_it_is_on_postgres(world: World) -> None:
+    answers: dict[str, int] = {}
+
+    def observer(when: str, step: str) -> None:
+        if when == "before" and step in BEFORE_THE_WINDOW:
+            answers[step] = world.act(len(answers), f"during-{len(answers)}").status_code
+
+    report = world.cutover(offline=False, observer=observer)
+    assert answers == dict.fromkeys(BEFORE_THE_WINDOW, 200)
+    world.assert_open_on_postgres()
+    assert transfer.prove(world.env.legacy.path, world.owner).mismatches == 0
+    with ops.connect(world.owner) as conn:
+        have = conn.execute("select count(*) from action_receipts where request_id like 'during-%'").fetchone()
+    assert have == (len(BEFORE_THE_WINDOW),)
+    assert not captured(world)
+    assert report.read_only_seconds is not None
+    assert report.read_only_seconds < 1
+
+
+@pytest.mark.parametrize("step", BEFORE_THE_WINDOW)
+def test_what_fails_before_the_window_is_undone_while_players_play(world: World, step: str) -> None:
+    with pytest.raises(ToolError):
+        world.cutover(offline=False, observer=failing_before(step))
+    assert_as_before(world)
+
+
+def test_a_smoke_that_fails_is_undone(world: World) -> None:
+    with pytest.raises(Undone, match="bag_full"):
+        world.cutover(offline=False, smoke=failing_smoke)
+    assert_as_before(world)
+    assert world.act(0, "after").status_code == 200
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_live_cutover_that_was_killed_goes_on(world: World, when: str, step: str) -> None:
+    assert world.dies(when, step, run_cutover, offline=False) == -9
+    world.cutover(offline=False)
+    world.assert_whole_on_postgres()
+    assert not captured(world)
+
+
+@pytest.mark.parametrize("step", ["copy", "stand by", "window"])
+def test_a_live_cutover_that_was_killed_is_undone_by_abort(world: World, step: str) -> None:
+    assert world.dies("before", step, run_cutover, offline=False) == -9
+    assert world.act(0, "between").status_code == 200
+    world.cutover(abort=True)
+    assert (world.legacy_fence(), world.engine(), world.phase()) == ("open", "legacy", "aborted")
+    assert not captured(world)
+
+
+def test_a_live_attempt_does_not_go_on_offline(world: World) -> None:
+    assert world.dies("after", "copy", run_cutover, offline=False) == -9
+    with pytest.raises(Refusal, match="--no-offline"):
+        world.cutover()
+    world.cutover(offline=False)
+    world.assert_whole_on_postgres()
