@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -23,12 +24,12 @@ from sqlalchemy.schema import CreateTable
 from game import idempotency, printable, tables
 from game.chain import Head
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import codec, draws, fence, fence_schema, file_journals, guarding, numbering, sqlite_values
+from game.legacy import codec, draws, fence, fence_schema, file_journals, guarding, identity, numbering, sqlite_values
 from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
-from game.rows import Key, Record, Rows, compare
-from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
+from game.rows import Record, Rows, compare
+from game.unit_of_work import UNWATCHED, Engine, FenceView, LoadedPlayer, StoreStatus, Watch
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
@@ -53,6 +54,9 @@ NO_GAME_HERE = (
 )
 """Beginnings of SQLite's messages about a missing table or column, or about a trigger of the file's that would act
 beyond it or reads a text that is not UTF-8: the file is not one that this version can use."""
+
+GAME = "SELECT count(*) FROM users WHERE 0"
+"""Fails on a file that is not the game's, such as an empty one."""
 
 GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
 MOST_STEPS = 50_000_000
@@ -92,6 +96,7 @@ class LegacyStore:
     ) -> None:
         self._path = path
         self._watch = watch
+        self._pool_size = pool_size
         self._busy_timeout_seconds = busy_timeout_seconds
         # SQLite's own wait is a poll that lets newcomers overtake; within the process writers queue here instead.
         self._turn = threading.Lock()
@@ -114,14 +119,19 @@ class LegacyStore:
         """See `Store`: one read transaction."""
         return self._select(player, ())
 
+    def state_if_open(self, player: str) -> Rows | None:
+        """See `PairedStore`: one read transaction."""
+        return self._select(player, (), open_only=True)
+
     def read(self, player: str) -> Rows | None:
         """See `Store`: one read transaction."""
         return self._select(player, tables.JOURNALS)
 
-    def _select(self, player: str, journals: Iterable[sa.Table]) -> Rows | None:
+    def _select(self, player: str, journals: Iterable[sa.Table], *, open_only: bool = False) -> Rows | None:
         with self._transaction("BEGIN") as connection:
-            if fence.state(connection) == "moved":
-                raise fence.refusal("moved")
+            state = fence.state(connection)
+            if state == "moved" or (open_only and state != "open"):
+                raise fence.refusal(state)
             if lacks := homes.homeless():
                 raise StoreUnavailable(_sentence(lacks))
             row_and_rows = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
@@ -130,16 +140,31 @@ class LegacyStore:
             rows = Rows({table.name: row_and_rows[1].get(table.name, {}) for table in tables.PLAYER_STATE})
             for journal in journals:
                 absent = numbering.absent_columns(connection) if journal is tables.action_receipts else ()
-                rows[journal.name] = _journal(connection, journal, player, absent=absent)
+                rows[journal.name] = file_journals.records(connection, journal, player, absent=absent)
         return _without_codec_columns(rows)
 
     def status(self) -> StoreStatus:
         """Read the store's status. The file's own place is its identity: links are followed."""
         with self._transaction("BEGIN") as connection:
-            connection.execute("SELECT count(*) FROM users WHERE 0")
+            connection.execute(GAME)
             state = fence.state(connection)
             lacks = homes.homeless() or _lacking(connection)
-        return StoreStatus(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
+        store = f"legacy:{self._path.resolve()}"
+        return StoreStatus(self.engine, store, None, None, state, _sentence(lacks), identity.of(self._path))
+
+    def fence_view(self) -> FenceView:
+        """Read the fence and whom it names, in one read transaction; see `PairedStore`."""
+        with self._transaction("BEGIN") as connection:
+            connection.execute(GAME)
+            mark = fence.mark(connection)
+        named = (None, None) if mark.owner is None else (mark.owner.target, mark.owner.run)
+        return FenceView(identity.of(self._path), mark.state, *named)
+
+    def warm(self) -> None:
+        """Open the whole pool, and read the file's schema on each connection; see `PairedStore`."""
+        with ExitStack() as held:
+            for connection in [held.enter_context(self._transaction("BEGIN")) for _ in range(self._pool_size)]:
+                connection.execute(GAME)
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
@@ -205,14 +230,15 @@ class LegacyUnit:
             receipts, openings = tables.action_receipts, tables.player_openings
             absent = numbering.absent_columns(self._connection)
             forms = idempotency.forms(request_id)
-            rows[receipts.name] = _journal(self._connection, receipts, player, request_ids=forms, absent=absent)
-            rows[openings.name] = _journal(self._connection, openings, player)
+            read = partial(file_journals.records, self._connection)
+            rows[receipts.name] = read(receipts, player, request_ids=forms, absent=absent)
+            rows[openings.name] = read(openings, player)
             head = self._head(player, absent) if state == "open" or self._fence_pass is not None else None
         return LoadedPlayer(rows, state, head, draws.read(self._connection))
 
     def _head(self, player: str, absent: Collection[str]) -> Head:
         """Return the player's newest receipt, once all have a number."""
-        if not _has(self._connection, numbering.RECEIPTS):
+        if not file_journals.has(self._connection, numbering.RECEIPTS):
             return Head()
         head = None if absent else numbering.head_of_all(self._connection, player)
         if head is None:
@@ -310,35 +336,6 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
     # Not the real rowid: the table may have none, and only the transfer uses it.
     rows = codec.decode_row(row, rowid=0).rows
     return (row, rows) if rows.get("users") else None
-
-
-def _journal(
-    connection: sqlite3.Connection,
-    journal: sa.Table,
-    player: str,
-    *,
-    request_ids: Sequence[str] | None = None,
-    absent: Collection[str] = (),
-) -> dict[Key, Record]:
-    """Return a journal's records of the player; none where the file has no journals yet.
-
-    request_ids: of these requests alone. absent: the columns that the file's own table lacks, NULL in each record.
-    """
-    name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns if column.name not in absent]
-    if not _has(connection, name):
-        return {}
-    query, values = f"SELECT {', '.join(columns)} FROM {name} WHERE user_id = ?", [player]
-    if request_ids is not None:
-        query += f" AND request_id IN ({', '.join('?' * len(request_ids))})"
-        values += request_ids
-    none: Record = dict.fromkeys(absent)
-    records = [none | dict(zip(columns, cells, strict=True)) for cells in connection.execute(query, values)]
-    return {tuple(record[part] for part in tables.KEYS[journal.name]): record for record in records}
-
-
-def _has(connection: sqlite3.Connection, table: str) -> bool:
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return connection.execute(query, (table,)).fetchone() is not None
 
 
 def _state(rows: Rows) -> Rows:
