@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from game.chain import Head
 from game.rows import Rows
@@ -124,7 +124,10 @@ class Unit(Protocol):
 class Store(Protocol):
     """A store of players: Postgres, SQLite, or memory."""
 
-    engine: ClassVar[Engine]
+    @property
+    def engine(self) -> Engine:
+        """Return which kind of store it is."""
+        ...
 
     def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
         """Return a unit of work; with a valid pass it may write to a fenced store."""
@@ -152,6 +155,12 @@ class Store(Protocol):
 
 class PairedStore(Store, Protocol):
     """A store that a process may serve in place of another one; see `game.succession`."""
+
+    def begin(
+        self, fence_pass: str | None = None, *, patience_seconds: float | None = None
+    ) -> AbstractContextManager[Unit]:
+        """Return a unit as `Store` does. patience_seconds: for a lock; None: the store's own."""
+        ...
 
     def fence_view(self) -> FenceView:
         """Read the fence and whom it names, by one small read. Raises TryAgain, StoreUnavailable."""

@@ -103,14 +103,15 @@ class LegacyStore:
         self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=pool_timeout_seconds)
 
     @contextmanager
-    def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
+    def begin(self, fence_pass: str | None = None, *, patience_seconds: float | None = None) -> Iterator[LegacyUnit]:
         """Begin a unit of work that holds the file's write lock."""
+        patience = self._busy_timeout_seconds if patience_seconds is None else patience_seconds
         with self._watch.waiting():
-            had = self._turn.acquire(timeout=self._busy_timeout_seconds)
+            had = self._turn.acquire(timeout=min(patience, self._busy_timeout_seconds))
         if not had:
             raise TryAgain("tx_rolled_back", "other commands of this process kept the file's write lock")
         try:
-            with self._transaction("BEGIN IMMEDIATE") as connection:
+            with self._transaction("BEGIN IMMEDIATE", patience_seconds) as connection:
                 yield LegacyUnit(connection, fence_pass, self._watch)
         finally:
             self._turn.release()
@@ -178,7 +179,7 @@ class LegacyStore:
         return cast(DBAPIConnection, connection)
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, begin: str, patience_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
         """Hold a connection in a transaction, which ends with a rollback unless it was committed."""
         with _translated():
             with self._watch.waiting():
@@ -186,7 +187,11 @@ class LegacyStore:
             try:
                 connection = pooled.driver_connection
                 assert isinstance(connection, sqlite3.Connection)
-                with self._watch.holding(), guarding.at_most(connection, MOST_STEPS, cpu_seconds=MOST_CPU_SECONDS):
+                with (
+                    self._watch.holding(),
+                    self._patient(connection, patience_seconds),
+                    guarding.at_most(connection, MOST_STEPS, cpu_seconds=MOST_CPU_SECONDS),
+                ):
                     yield from self._begun(connection, begin)
             except sqlite3.OperationalError as error:
                 if _code(error) not in BUSY:
@@ -194,6 +199,18 @@ class LegacyStore:
                 raise
             finally:
                 pooled.close()
+
+    @contextmanager
+    def _patient(self, connection: sqlite3.Connection, seconds: float | None) -> Iterator[None]:
+        """Have the connection wait for the file's locks for so long, if that is less than it would."""
+        if seconds is None or seconds >= self._busy_timeout_seconds:
+            yield
+            return
+        connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={int(self._busy_timeout_seconds * 1000)}")
 
     def _begun(self, connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
         """Yield the connection once, within a transaction."""

@@ -85,6 +85,7 @@ class PostgresStore:
         timeouts = timeouts or Timeouts()
         self._watch = watch
         self._pool_size = pool_size
+        self._lock_ms = timeouts.lock_ms
         self._schema = url.schema
         self._begin = session.begin(url.schema, timeouts.settings)
         self._engine = sa.create_engine(
@@ -98,14 +99,17 @@ class PostgresStore:
         sa.event.listen(self._engine, "do_connect", _connect)
 
     @contextmanager
-    def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
-        """Begin a unit of work on a connection of the pool."""
+    def begin(self, fence_pass: str | None = None, *, patience_seconds: float | None = None) -> Iterator[PostgresUnit]:
+        """Begin a unit of work on a connection of the pool. A patience of its own costs a round trip."""
         with _translated(), ExitStack() as held:
             with self._watch.waiting():
                 connection = held.enter_context(self._engine.connect())
             with self._watch.holding():
                 try:
                     self._start(connection)
+                    if patience_seconds is not None and patience_seconds * 1000 < self._lock_ms:
+                        wait = f"{max(1, int(patience_seconds * 1000))}ms"
+                        connection.exec_driver_sql("select set_config('lock_timeout', %(wait)s, true)", {"wait": wait})
                     yield PostgresUnit(connection, fence_pass, self._watch)
                 except BaseException:  # Whatever ends it, a worker told to stop included, is a rollback.
                     self._watch.rolled_back()
