@@ -63,22 +63,26 @@ ALL = (quarantine, transfer_checkpoints)
 
 FENCE_STATE = """create view fence_state as
 select
-    coalesce((
-        select f.state
-        from ops.fence f
-        join pg_catalog.pg_namespace n on n.nspname = f.schema
-        join pg_catalog.pg_class c on c.relnamespace = n.oid
-        where c.oid = 'users'::regclass
-    ), 'fenced') as state,
-    (select e.name from ops.environment e) as environment,
-    (
-        select f.draw_epoch
-        from ops.fence f
-        join pg_catalog.pg_namespace n on n.nspname = f.schema
-        join pg_catalog.pg_class c on c.relnamespace = n.oid
-        where c.oid = 'users'::regclass
-    ) as draw_epoch"""
-"""The schema is found through the table `users`, so that one renamed away reads as fenced."""
+    coalesce(f.state, 'fenced') as state,
+    e.name as environment,
+    f.draw_epoch,
+    e.identity || '/' || d.oid as identity,
+    f.run,
+    f.peer
+from pg_catalog.pg_database d
+left join ops.environment e on true
+left join (
+    select f.state, f.draw_epoch, f.run, f.peer
+    from ops.fence f
+    join pg_catalog.pg_namespace n on n.nspname = f.schema
+    join pg_catalog.pg_class c on c.relnamespace = n.oid
+    where c.oid = 'users'::regclass
+) f on true
+where d.datname = pg_catalog.current_database()"""
+"""The schema is found through the table `users`, so that one renamed away reads as fenced. One row, always.
+
+identity: as `db.ops.identity` gives it. run, peer: the move of the fence, and the identity of its other store.
+"""
 
 
 def ddl() -> list[str]:

@@ -23,6 +23,10 @@ class Settings(BaseSettings):
 
     database_url: SecretStr
     """Which store: postgresql://… or file:/…"""
+    database_url_next: SecretStr | None = None
+    """The store that the game is about to move to, or from which it has come: opened ahead, and served when it has."""
+    hold_ms: int = Field(default=2_000, ge=0, le=60_000)
+    """So long a request waits in the window of a move, where DATABASE_URL_NEXT names a store."""
     chance_secret: SecretStr = Field(min_length=16)
     """What the server's dice follow from; whoever knows it can foretell them."""
     token_secret: SecretStr = Field(min_length=16)
@@ -76,16 +80,19 @@ def load() -> Settings:
     """Return the settings as they stand now; read again at each restart. Raises BadSettings, which shows no value."""
     try:
         settings = Settings(_env_file=_env_file())
-        url = urls.read(settings.database_url.get_secret_value())
     except ValidationError as error:
         # In brackets: what follows `SECRET:` is hidden as if it were one.
         wrong = [
             f"{str(problem['loc'][0]).upper()} ({problem['msg']})" for problem in error.errors(include_input=False)
         ]
         raise BadSettings("; ".join(wrong)) from None
-    except BadUrl as error:
-        raise BadSettings(f"DATABASE_URL: {error}") from None
+    url = _url("DATABASE_URL", settings.database_url)
     _check_libpq(url)
+    if settings.database_url_next is not None:
+        following = _url("DATABASE_URL_NEXT", settings.database_url_next)
+        _check_libpq(following)
+        if _place(url) == _place(following):
+            raise BadSettings("DATABASE_URL_NEXT: expected another store than DATABASE_URL; found the same one")
     _check_ports(settings)
     if settings.revoked_tokens is not None and not settings.revoked_tokens.is_absolute():
         # The service and the tools may run in different folders, and would take two files for this one.
@@ -96,6 +103,20 @@ def load() -> Settings:
 def private_port(settings: Settings) -> int:
     """Return the first process's private port."""
     return settings.port + PRIVATE_ABOVE if settings.private_port is None else settings.private_port
+
+
+def _url(name: str, value: SecretStr) -> urls.PostgresUrl | urls.LegacyUrl:
+    try:
+        return urls.read(value.get_secret_value())
+    except BadUrl as error:
+        raise BadSettings(f"{name}: {error}") from None
+
+
+def _place(url: urls.PostgresUrl | urls.LegacyUrl) -> tuple[object, ...]:
+    """Return what tells the store from others, whoever opens it."""
+    if isinstance(url, urls.LegacyUrl):
+        return (os.path.realpath(url.path),)
+    return url.host, url.port, url.dbname, url.schema
 
 
 def _check_ports(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from game.chain import Head
 from game.rows import Rows
@@ -40,6 +40,8 @@ class StoreStatus:
     """The state of the store that a process serves. `store` is the same for every process on one database.
 
     lacks: a sentence that names the columns of game.tables missing from the store, and the remedy; "" if none is.
+    identity: what the fence of another store calls this one. No copy of the store shares it; None where the database
+    does not tell it yet.
     """
 
     engine: Engine
@@ -48,6 +50,20 @@ class StoreStatus:
     schema_head: str | None
     fence: FenceState
     lacks: str = ""
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FenceView:
+    """A store's fence as the store itself shows it. identity: see `StoreStatus`.
+
+    peer: the identity of the other store of the move, as this one's fence names it; run: the move. None: none is named.
+    """
+
+    identity: str | None
+    state: FenceState
+    peer: str | None = None
+    run: str | None = None
 
 
 class Watch(Protocol):
@@ -108,7 +124,10 @@ class Unit(Protocol):
 class Store(Protocol):
     """A store of players: Postgres, SQLite, or memory."""
 
-    engine: ClassVar[Engine]
+    @property
+    def engine(self) -> Engine:
+        """Return which kind of store it is."""
+        ...
 
     def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
         """Return a unit of work; with a valid pass it may write to a fenced store."""
@@ -131,4 +150,26 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of all connections."""
+        ...
+
+
+class PairedStore(Store, Protocol):
+    """A store that a process may serve in place of another one; see `game.succession`."""
+
+    def begin(
+        self, fence_pass: str | None = None, *, patience_seconds: float | None = None
+    ) -> AbstractContextManager[Unit]:
+        """Return a unit as `Store` does. patience_seconds: for a lock; None: the store's own."""
+        ...
+
+    def fence_view(self) -> FenceView:
+        """Read the fence and whom it names, by one small read. Raises TryAgain, StoreUnavailable."""
+        ...
+
+    def state_if_open(self, player: str) -> Rows | None:
+        """Return what `state` does. Raises Fenced too: a store that is fenced may no longer have the newest state."""
+        ...
+
+    def warm(self) -> None:
+        """Open every connection of the pool, and have each answer. Raises TryAgain, StoreUnavailable."""
         ...

@@ -28,13 +28,13 @@ from db.cutover.journal import Journal
 from db.cutover.ports import Demand, Observer, Smoke, unobserved
 from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
 from db.environments import Environment
-from db.errors import Refusal
+from db.errors import Failure, Refusal
 from db.ops import fence
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
 from db.transfer.live.session import LiveTransfer
 from game.errors import StoreFailure
-from game.legacy import sqlite_values
+from game.legacy import identity, sqlite_values
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import FenceMark, Owner
 from game.redaction import redact
@@ -130,8 +130,16 @@ class RunContext:
 
     @property
     def owner(self) -> Owner:
-        """Return the owner that a fence of this run names."""
+        """Return the owner that this run's fence on the legacy file names: this database."""
         return Owner(self.journal.run, self._identity)
+
+    @property
+    def owner_on_target(self) -> Owner:
+        """Return the owner that this run's fence on Postgres names: the legacy file. Failure if it can't be reached."""
+        try:
+            return Owner(self.journal.run, identity.of(self.env.legacy.path))
+        except StoreFailure as error:
+            raise Failure("a legacy file to name in the fence", str(error), where=self.env.legacy.redacted) from None
 
     @contextmanager
     def locked(self, recheck: Callable[[], None], *, undoing: bool = False) -> Iterator[None]:

@@ -65,7 +65,7 @@ def migrate_target(context: RunContext) -> Facts:
     numbered = receipts.number_all(context.env.legacy.path)
     if drifted := migrate.drift(direct):
         raise Failure("the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted)
-    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     refused = fence.prove(context.env.target)
     begin_loading(context)
     return {"applied": made.applied, "head": made.head, "numbered_receipts": numbered, "writes_refused": refused}
@@ -147,7 +147,7 @@ def copied(context: RunContext) -> bool:
 
 def copy(context: RunContext) -> Facts:
     """5 and 7: every row loaded or quarantined, counted, rebuilt and compared, for every player."""
-    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     context.dump_beside(lambda: _snapshot(context, Side.LEGACY, Label.FINAL))
     with context.deadline.watching(context.config.progress) as progress:
         loaded = transfer.load(
@@ -177,7 +177,7 @@ def switch_to_target(context: RunContext) -> Facts:
 
 def smoke(context: RunContext) -> Facts:
     """9: players of our own play over HTTP, through the fence, on every process."""
-    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     return play(context, context.env.target_direct)
 
 

@@ -152,7 +152,7 @@ def adopting(runbook: Runbook, accepted_loss: int) -> Runbook:
                 FENCE.name,
                 "Postgres is read-only",
                 None,
-                lambda context: fence.raise_fence(context.conn),
+                lambda context: fence.raise_fence(context.conn, owner=context.owner_on_target),
             ),
             Step(
                 "R4",

@@ -40,7 +40,7 @@ def fence_target(context: RunContext) -> dict[str, Any]:
     """R3: read-only begins. The legacy file goes from moved to fenced: who serves it is ready, and refuses writes."""
     context.journal.write(READ_ONLY_BEGINS)
     context.deadline.start()
-    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     refused = fence.prove(context.env.target)
     _fence_legacy(context)
     return {"writes_refused": refused}
@@ -161,7 +161,7 @@ def go_back(context: RunContext, *, adopted: bool = False) -> None:
             if (state := fence.state(context.conn)) != "fenced":
                 raise Failure("Postgres fenced until the legacy file is opened", state, where=context.env.name)
             context.held.advance(Phase.LIVE, Phase.RETURNED)
-            fence.raise_fence(context.conn, state="moved")
+            fence.raise_fence(context.conn, state="moved", owner=context.owner_on_target)
     context.journal.write(READ_ONLY_ENDS)
 
 
@@ -184,7 +184,7 @@ def put_target_away(context: RunContext) -> dict[str, Any]:
     made = migrate.migrate(
         context.env.target_direct, environment=context.env.name, service_role=context.env.target.user
     )
-    fence.raise_fence(context.conn, state="moved")
+    fence.raise_fence(context.conn, state="moved", owner=context.owner_on_target)
     now = f"kept in the schema {aside}" if aside else "no old rows to keep"
     context.config.progress.say(f"     {now}; see: invoke snapshot.kept --env {context.env.name}")
     return {"kept": aside, "applied": made.applied}

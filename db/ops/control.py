@@ -48,6 +48,9 @@ _PREPARED = """
 select to_regclass('ops.proven') is not null and exists (
     select from pg_attribute
     where attrelid = to_regclass('ops.fence') and attname = 'draw_epoch' and not attisdropped
+) and exists (
+    select from pg_attribute
+    where attrelid = to_regclass('ops.fence') and attname = 'peer' and not attisdropped
 )
 """
 """True if this version of the program, or a newer one, made `ops`."""

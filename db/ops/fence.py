@@ -26,12 +26,14 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from db import ops, tables
 from db.counts import few
 from db.errors import Failure, Refusal
+from db.ops import locks
 from db.ops.schema import FENCE_LOCK, FUNCTIONS
 from db.remedies import statement
 from db.target import pooler
 from db.target.extensions import not_an_extensions
 from game import tables as game_tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
+from game.legacy.fence_schema import Owner
 from game.unit_of_work import FenceState
 from game.urls import PostgresUrl
 
@@ -72,6 +74,13 @@ EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
 
 NO_PRIVILEGE_SQLSTATE = "42501"
 
+WRITE_STATE = """
+insert into ops.fence as f (schema, state, run, peer) values (%s, %s, %s, %s)
+on conflict (schema) do update set state = excluded.state, since = now(),
+    run = case when excluded.state = 'open' then f.run else excluded.run end,
+    peer = case when excluded.state = 'open' then f.peer else excluded.peer end
+"""
+
 TABLES = f"""
 select
     c.relname,
@@ -88,14 +97,6 @@ where c.relnamespace = to_regnamespace(quote_ident(current_schema())) and c.relk
     and {not_an_extensions("pg_class", "c.oid")}
 order by c.relname
 """
-BLOCKERS = f"""
-select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
-from pg_locks l join pg_stat_activity a using (pid)
-where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-    and l.database = (select oid from pg_database where datname = current_database())
-    and l.classid = {FENCE_LOCK} and l.objid::bigint = hashtext(current_schema())::bigint & 4294967295
-    and l.pid <> pg_backend_pid()
-"""
 
 
 def new_pass() -> str:
@@ -108,9 +109,12 @@ def raise_fence(
     *,
     state: FenceState = "fenced",
     pass_token: str | None = None,
+    owner: Owner | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
-    """Fence the schema of the connection; again is harmless and replaces the pass (None: there is no pass).
+    """Fence the schema of the connection; again is harmless and replaces the pass and the owner (None: there is none).
+
+    owner: the run and the identity of the legacy file (`game.legacy.identity`); the service trusts no file without it.
 
     When it returns no write is in flight: it waits for the transactions that have written, in attempts so short that
     others hardly wait behind it. Joins a transaction that is open. Failure naming the blockers when they do not end in
@@ -127,11 +131,11 @@ def raise_fence(
         wait=wait_random_exponential(multiplier=0.02, max=LONGEST_PAUSE_SECONDS),
     )
     try:
-        retrying(_fence_once, conn, state, pass_token, asleep)
+        retrying(_fence_once, conn, state, pass_token, owner, asleep)
     except RetryError:
         raise Failure(
             f"the writes in flight to end within {patience_seconds:g} s",
-            f"not ended by {blockers(conn)}",
+            f"not ended by {locks.fence_blockers(conn)}",
             where=ops.place(conn),
             do="Nothing was changed. Let them end, or end each: SELECT pg_terminate_backend(PROCESS); Then run again.",
         ) from None
@@ -140,7 +144,7 @@ def raise_fence(
 def lift(conn: ops.Connection) -> None:
     """Open the schema to writes, in one transaction or as part of the one that is open; no pass is left valid.
 
-    Waits for nobody: nothing is locked.
+    Waits for nobody: nothing is locked. The owner stays named: a service that comes from the other store looks for it.
     """
     _tables(conn)
     with conn.transaction():
@@ -167,6 +171,12 @@ def recorded_state(conn: ops.Connection) -> FenceState:
         raise _not_migrated(conn) from None
     assert row is not None, "the view has one row always"
     return cast(FenceState, row[0])
+
+
+def recorded_owner(conn: ops.Connection) -> Owner | None:
+    """Read the run that set the fence last, and the other store that it named; None if it named none."""
+    row = conn.execute("select run, peer from ops.fence where schema = current_schema()").fetchone()
+    return None if row is None or None in row else Owner(*row)
 
 
 def inconsistent_tables(conn: ops.Connection, recorded: FenceState) -> tuple[str, ...]:
@@ -273,7 +283,9 @@ def _asleep(conn: ops.Connection) -> list[str]:
     return [table.name for table in fenced_tables if table.enabled != "A"]
 
 
-def _fence_once(conn: ops.Connection, to: FenceState, token: str | None, asleep: list[str]) -> None:
+def _fence_once(
+    conn: ops.Connection, to: FenceState, token: str | None, owner: Owner | None, asleep: list[str]
+) -> None:
     with conn.transaction():
         _require_function(conn)
         before = _value(conn, "select current_setting('lock_timeout')")
@@ -287,7 +299,7 @@ def _fence_once(conn: ops.Connection, to: FenceState, token: str | None, asleep:
                     sql.Identifier(name), sql.Identifier(tables.FENCE_TRIGGER)
                 )
             )
-        _write_state(conn, to, token)
+        _write_state(conn, to, token, owner)
         conn.execute("select set_config('lock_timeout', %s, true)", (before,))
 
 
@@ -298,13 +310,10 @@ def _require_function(conn: ops.Connection) -> None:
         conn.execute(FUNCTIONS)
 
 
-def _write_state(conn: ops.Connection, to: FenceState, token: str | None) -> None:
+def _write_state(conn: ops.Connection, to: FenceState, token: str | None, owner: Owner | None = None) -> None:
     schema = _schema(conn)
-    conn.execute(
-        "insert into ops.fence (schema, state) values (%s, %s)"
-        " on conflict (schema) do update set state = excluded.state, since = now()",
-        (schema, to),
-    )
+    run, peer = (None, None) if owner is None else (owner.run, owner.target)
+    conn.execute(WRITE_STATE, (schema, to, run, peer))
     conn.execute("delete from ops.fence_passes where schema = %s", (schema,))
     if token is not None:
         conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", (schema, _sha256(token)))
@@ -354,16 +363,6 @@ def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
             raise
         return error.sqlstate
     return None
-
-
-def blockers(conn: ops.Connection) -> str:
-    """Name the sessions whose transaction has written to a table of the schema on the search path."""
-    rows = conn.execute(BLOCKERS).fetchall()
-    named = [
-        f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
-        for pid, application, role, doing in rows
-    ]
-    return ", ".join(named) or "a session that has just released the lock"
 
 
 def _schema(conn: ops.Connection) -> str:

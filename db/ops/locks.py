@@ -11,6 +11,8 @@ import psutil
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from db.ops.schema import FENCE_LOCK
+
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 LOCK_CLASS = 0x5DA3
@@ -24,6 +26,15 @@ TRANSFER_LOCK = 4
 
 UPKEEP_LOCK = 6
 """5 is that of a verification: see db.snapshots.postgres."""
+
+FENCE_BLOCKERS = f"""
+select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
+from pg_locks l join pg_stat_activity a using (pid)
+where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+    and l.database = (select oid from pg_database where datname = current_database())
+    and l.classid = {FENCE_LOCK} and l.objid::bigint = hashtext(current_schema())::bigint & 4294967295
+    and l.pid <> pg_backend_pid()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +108,13 @@ def _owners(conn: Connection, key: int) -> list[tuple[Any, ...]]:
         " and l.database = (select oid from pg_database where datname = current_database())",
         (LOCK_CLASS, key),
     ).fetchall()
+
+
+def fence_blockers(conn: Connection) -> str:
+    """Name the sessions whose transaction has written to a table of the schema on the search path."""
+    rows = conn.execute(FENCE_BLOCKERS).fetchall()
+    named = [
+        f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
+        for pid, application, role, doing in rows
+    ]
+    return ", ".join(named) or "a session that has just released the lock"

@@ -42,6 +42,8 @@ create table if not exists ops.fence (
     since timestamptz not null default now()
 );
 alter table ops.fence add column if not exists draw_epoch text;
+alter table ops.fence add column if not exists run text;
+alter table ops.fence add column if not exists peer text;
 create table if not exists ops.fence_passes (
     schema text not null,
     pass_sha256 text not null,

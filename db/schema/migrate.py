@@ -23,7 +23,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 from db import ops, remedies, tables
 from db.counts import few
 from db.errors import Failure, Refusal
-from db.ops import fence, locks
+from db.ops import locks
 from db.schema import drift as catalog
 from db.schema import grants, revisions, unchanged
 from db.schema.revisions import History, Revision
@@ -287,7 +287,7 @@ def _not_passed(
         kind = Failure if before or by_parts else Refusal
         return kind(
             f"the tables of revision {revision.id} within {LOCK_TIMEOUT_SECONDS} s",
-            f"locked by {fence.blockers(conn)}",
+            f"locked by {locks.fence_blockers(conn)}",
             where=direct.redacted,
             do=f"{kept}{stay}. Let them end, or end each (SELECT pg_terminate_backend(PROCESS);), and run again.",
         )

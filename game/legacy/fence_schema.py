@@ -34,7 +34,10 @@ MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose fence it is: the run that set it, and the database that the run moves the game to or from."""
+    """Whose fence it is: the run that set it, and the identity of the other store of the run's move.
+
+    The fence of the legacy file names the database; the fence of Postgres names the file (`game.legacy.identity`).
+    """
 
     run: str
     target: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -21,12 +22,12 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from game import idempotency, printable, tables
 from game.chain import Head
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import codec, draws, fence, fence_schema, file_journals, guarding, numbering, sqlite_values
+from game.legacy import codec, draws, fence, fence_schema, file_journals, guarding, identity, numbering, sqlite_values
 from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
-from game.rows import Key, Record, Rows, compare
-from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
+from game.rows import Record, Rows, compare
+from game.unit_of_work import UNWATCHED, Engine, FenceView, LoadedPlayer, StoreStatus, Watch
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
@@ -51,6 +52,9 @@ NO_GAME_HERE = (
 )
 """Beginnings of SQLite's messages about a missing table or column, or about a trigger of the file's that would act
 beyond it or reads a text that is not UTF-8: the file is not one that this version can use."""
+
+GAME = "SELECT count(*) FROM users WHERE 0"
+"""Fails on a file that is not the game's, such as an empty one."""
 
 GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
 MOST_STEPS = 50_000_000
@@ -81,20 +85,22 @@ class LegacyStore:
     ) -> None:
         self._path = path
         self._watch = watch
+        self._pool_size = pool_size
         self._busy_timeout_seconds = busy_timeout_seconds
         # SQLite's own wait is a poll that lets newcomers overtake; within the process writers queue here instead.
         self._turn = threading.Lock()
         self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=pool_timeout_seconds)
 
     @contextmanager
-    def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
+    def begin(self, fence_pass: str | None = None, *, patience_seconds: float | None = None) -> Iterator[LegacyUnit]:
         """Begin a unit of work that holds the file's write lock."""
+        patience = self._busy_timeout_seconds if patience_seconds is None else patience_seconds
         with self._watch.waiting():
-            had = self._turn.acquire(timeout=self._busy_timeout_seconds)
+            had = self._turn.acquire(timeout=min(patience, self._busy_timeout_seconds))
         if not had:
             raise TryAgain("tx_rolled_back", "other commands of this process kept the file's write lock")
         try:
-            with self._transaction("BEGIN IMMEDIATE") as connection:
+            with self._transaction("BEGIN IMMEDIATE", patience_seconds) as connection:
                 yield LegacyUnit(connection, fence_pass, self._watch)
         finally:
             self._turn.release()
@@ -103,14 +109,19 @@ class LegacyStore:
         """See `Store`: one read transaction."""
         return self._select(player, ())
 
+    def state_if_open(self, player: str) -> Rows | None:
+        """See `PairedStore`: one read transaction."""
+        return self._select(player, (), open_only=True)
+
     def read(self, player: str) -> Rows | None:
         """See `Store`: one read transaction."""
         return self._select(player, tables.JOURNALS)
 
-    def _select(self, player: str, journals: Iterable[sa.Table]) -> Rows | None:
+    def _select(self, player: str, journals: Iterable[sa.Table], *, open_only: bool = False) -> Rows | None:
         with self._transaction("BEGIN") as connection:
-            if fence.state(connection) == "moved":
-                raise fence.refusal("moved")
+            state = fence.state(connection)
+            if state == "moved" or (open_only and state != "open"):
+                raise fence.refusal(state)
             if lacks := homes.homeless():
                 raise StoreUnavailable(_sentence(lacks))
             row_and_rows = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
@@ -119,16 +130,31 @@ class LegacyStore:
             rows = Rows({table.name: row_and_rows[1].get(table.name, {}) for table in tables.PLAYER_STATE})
             for journal in journals:
                 absent = numbering.absent_columns(connection) if journal is tables.action_receipts else ()
-                rows[journal.name] = _journal(connection, journal, player, absent=absent)
+                rows[journal.name] = file_journals.records(connection, journal, player, absent=absent)
         return _without_codec_columns(rows)
 
     def status(self) -> StoreStatus:
         """Read the store's status. The file's own place is its identity: links are followed."""
         with self._transaction("BEGIN") as connection:
-            connection.execute("SELECT count(*) FROM users WHERE 0")
+            connection.execute(GAME)
             state = fence.state(connection)
             lacks = homes.homeless() or _lacking(connection)
-        return StoreStatus(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
+        store = f"legacy:{self._path.resolve()}"
+        return StoreStatus(self.engine, store, None, None, state, _sentence(lacks), identity.of(self._path))
+
+    def fence_view(self) -> FenceView:
+        """Read the fence and whom it names, in one read transaction; see `PairedStore`."""
+        with self._transaction("BEGIN") as connection:
+            connection.execute(GAME)
+            mark = fence.mark(connection)
+        named = (None, None) if mark.owner is None else (mark.owner.target, mark.owner.run)
+        return FenceView(identity.of(self._path), mark.state, *named)
+
+    def warm(self) -> None:
+        """Open the whole pool, and read the file's schema on each connection; see `PairedStore`."""
+        with ExitStack() as held:
+            for connection in [held.enter_context(self._transaction("BEGIN")) for _ in range(self._pool_size)]:
+                connection.execute(GAME)
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
@@ -142,7 +168,7 @@ class LegacyStore:
         return cast(DBAPIConnection, connection)
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, begin: str, patience_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
         """Hold a connection in a transaction, which ends with a rollback unless it was committed."""
         with _translated():
             with self._watch.waiting():
@@ -150,7 +176,11 @@ class LegacyStore:
             try:
                 connection = pooled.driver_connection
                 assert isinstance(connection, sqlite3.Connection)
-                with self._watch.holding(), guarding.at_most(connection, MOST_STEPS, cpu_seconds=MOST_CPU_SECONDS):
+                with (
+                    self._watch.holding(),
+                    self._patient(connection, patience_seconds),
+                    guarding.at_most(connection, MOST_STEPS, cpu_seconds=MOST_CPU_SECONDS),
+                ):
                     yield from self._begun(connection, begin)
             except sqlite3.OperationalError as error:
                 if _code(error) not in BUSY:
@@ -158,6 +188,18 @@ class LegacyStore:
                 raise
             finally:
                 pooled.close()
+
+    @contextmanager
+    def _patient(self, connection: sqlite3.Connection, seconds: float | None) -> Iterator[None]:
+        """Have the connection wait for the file's locks for so long, if that is less than it would."""
+        if seconds is None or seconds >= self._busy_timeout_seconds:
+            yield
+            return
+        connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={int(self._busy_timeout_seconds * 1000)}")
 
     def _begun(self, connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
         """Yield the connection once, within a transaction."""
@@ -194,14 +236,15 @@ class LegacyUnit:
             receipts, openings = tables.action_receipts, tables.player_openings
             absent = numbering.absent_columns(self._connection)
             forms = idempotency.forms(request_id)
-            rows[receipts.name] = _journal(self._connection, receipts, player, request_ids=forms, absent=absent)
-            rows[openings.name] = _journal(self._connection, openings, player)
+            read = partial(file_journals.records, self._connection)
+            rows[receipts.name] = read(receipts, player, request_ids=forms, absent=absent)
+            rows[openings.name] = read(openings, player)
             head = self._head(player, absent) if state == "open" or self._fence_pass is not None else None
         return LoadedPlayer(rows, state, head, draws.read(self._connection))
 
     def _head(self, player: str, absent: Collection[str]) -> Head:
         """Return the player's newest receipt, once all have a number."""
-        if not _has(self._connection, numbering.RECEIPTS):
+        if not file_journals.has(self._connection, numbering.RECEIPTS):
             return Head()
         head = None if absent else numbering.head_of_all(self._connection, player)
         if head is None:
@@ -292,35 +335,6 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
     # Not the real rowid: the table may have none, and only the transfer uses it.
     rows = codec.decode_row(row, rowid=0).rows
     return (row, rows) if rows.get("users") else None
-
-
-def _journal(
-    connection: sqlite3.Connection,
-    journal: sa.Table,
-    player: str,
-    *,
-    request_ids: Sequence[str] | None = None,
-    absent: Collection[str] = (),
-) -> dict[Key, Record]:
-    """Return a journal's records of the player; none where the file has no journals yet.
-
-    request_ids: of these requests alone. absent: the columns that the file's own table lacks, NULL in each record.
-    """
-    name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns if column.name not in absent]
-    if not _has(connection, name):
-        return {}
-    query, values = f"SELECT {', '.join(columns)} FROM {name} WHERE user_id = ?", [player]
-    if request_ids is not None:
-        query += f" AND request_id IN ({', '.join('?' * len(request_ids))})"
-        values += request_ids
-    none: Record = dict.fromkeys(absent)
-    records = [none | dict(zip(columns, cells, strict=True)) for cells in connection.execute(query, values)]
-    return {tuple(record[part] for part in tables.KEYS[journal.name]): record for record in records}
-
-
-def _has(connection: sqlite3.Connection, table: str) -> bool:
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return connection.execute(query, (table,)).fetchone() is not None
 
 
 def _state(rows: Rows) -> Rows:

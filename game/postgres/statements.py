@@ -30,6 +30,12 @@ FENCE = sa.table("fence_state", sa.column("state", sa.Text), sa.column("environm
 DRAW_EPOCH = sa.func.to_jsonb(FENCE.table_valued()).op("->>")(sa.literal_column("'draw_epoch'"))
 """The draw epoch by way of the whole row: NULL, and no error, in a schema before the revision 0003."""
 
+FENCE_VIEW = (
+    "select state, to_jsonb(f) ->> 'identity' as identity, to_jsonb(f) ->> 'peer' as peer, to_jsonb(f) ->> 'run' as run"
+    " from fence_state f"
+)
+"""The fence, and whom it names: NULLs, and no error, in a schema before the revision 0011."""
+
 HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
 USER_COLUMNS = tuple(column.name for column in tables.game_columns(tables.users))

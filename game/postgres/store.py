@@ -22,9 +22,9 @@ from game import idempotency, printable, session, tables
 from game.chain import Head
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.postgres import statements
-from game.postgres.statements import FENCE, HEAD, SavePart
+from game.postgres.statements import FENCE, FENCE_VIEW, HEAD, SavePart
 from game.rows import Key, Record, Rows, TableChanges, Value, compare, text
-from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
+from game.unit_of_work import UNWATCHED, Engine, FenceView, LoadedPlayer, StoreStatus, Watch
 from game.urls import PostgresUrl
 
 AGAIN = frozenset(
@@ -84,6 +84,8 @@ class PostgresStore:
     ) -> None:
         timeouts = timeouts or Timeouts()
         self._watch = watch
+        self._pool_size = pool_size
+        self._lock_ms = timeouts.lock_ms
         self._schema = url.schema
         self._begin = session.begin(url.schema, timeouts.settings)
         self._engine = sa.create_engine(
@@ -97,14 +99,17 @@ class PostgresStore:
         sa.event.listen(self._engine, "do_connect", _connect)
 
     @contextmanager
-    def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
-        """Begin a unit of work on a connection of the pool."""
+    def begin(self, fence_pass: str | None = None, *, patience_seconds: float | None = None) -> Iterator[PostgresUnit]:
+        """Begin a unit of work on a connection of the pool. A patience of its own costs a round trip."""
         with _translated(), ExitStack() as held:
             with self._watch.waiting():
                 connection = held.enter_context(self._engine.connect())
             with self._watch.holding():
                 try:
                     self._start(connection)
+                    if patience_seconds is not None and patience_seconds * 1000 < self._lock_ms:
+                        wait = f"{max(1, int(patience_seconds * 1000))}ms"
+                        connection.exec_driver_sql("select set_config('lock_timeout', %(wait)s, true)", {"wait": wait})
                     yield PostgresUnit(connection, fence_pass, self._watch)
                 except BaseException:  # Whatever ends it, a worker told to stop included, is a rollback.
                     self._watch.rolled_back()
@@ -134,16 +139,22 @@ class PostgresStore:
         """Read the player's state by one statement; see `Store`."""
         return self._select(player, tables.PLAYER_STATE)
 
+    def state_if_open(self, player: str) -> Rows | None:
+        """Read the player's state by one statement, of an open store; see `PairedStore`."""
+        return self._select(player, tables.PLAYER_STATE, open_only=True)
+
     def read(self, player: str) -> Rows | None:
         """Read the player's state and journals by one statement; see `Store`."""
         return self._select(player, (*tables.PLAYER_STATE, *tables.JOURNALS))
 
-    def _select(self, player: str, wanted: Sequence[sa.Table]) -> Rows | None:
+    def _select(self, player: str, wanted: Sequence[sa.Table], *, open_only: bool = False) -> Rows | None:
         columns = [statements.array(table, table.c[_owner(table)] == player).label(table.name) for table in wanted]
         with self.begin() as unit:
             row = unit.connection.execute(sa.select(FENCE.c.state, *columns)).one()
         if row.state == "moved":
             raise Moved(MOVED)
+        if open_only and row.state != "open":
+            raise Fenced(row.state)
         rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in wanted})
         return rows if rows["users"] else None
 
@@ -155,6 +166,7 @@ class PostgresStore:
             sa.func.current_database().label("database"),
             FENCE.c.state,
             FENCE.c.environment,
+            sa.func.to_jsonb(FENCE.table_valued()).op("->>")(sa.literal_column("'identity'")).label("identity"),
             sa.select(HEAD.c.version_num).scalar_subquery().label("head"),
             sa.literal_column(f"({statements.lacking()})").label("lacking"),
         )
@@ -162,7 +174,19 @@ class PostgresStore:
             row = unit.connection.execute(query).one()
         store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
         lacks = f"the database has no {printable.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
-        return StoreStatus(self.engine, store, row.environment, row.head, row.state, lacks)
+        return StoreStatus(self.engine, store, row.environment, row.head, row.state, lacks, row.identity)
+
+    def fence_view(self) -> FenceView:
+        """Read the fence and whom it names by one statement; see `PairedStore`."""
+        with self.begin() as unit:
+            row = unit.connection.exec_driver_sql(FENCE_VIEW).one()
+        return FenceView(row.identity, row.state, row.peer, row.run)
+
+    def warm(self) -> None:
+        """Open the whole pool, and ask the server on each connection; see `PairedStore`."""
+        with ExitStack() as held:
+            for unit in [held.enter_context(self.begin()) for _ in range(self._pool_size)]:
+                unit.connection.exec_driver_sql("select 1")
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""

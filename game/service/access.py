@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from game.service import tokens
 from game.service.problems import Rejected
 from game.service.tokens import BadToken, Rules
-from game.service.traffic import ASK_AGAIN, Capacity, about
+from game.service.traffic import about
 
 _BEARER = HTTPBearer(auto_error=False, description="The player's token, or the operator's.")
 
@@ -34,8 +34,7 @@ async def once(request: Request) -> None:
 class Access:
     """Dependencies of endpoints beneath /players/{player}; they run before a body is looked at."""
 
-    def __init__(self, token_secret: str, token_rules: Rules, operator_token: str | None, room: Capacity) -> None:
-        self._room = room
+    def __init__(self, token_secret: str, token_rules: Rules, operator_token: str | None) -> None:
         self._token_secret = token_secret
         self._token_rules = token_rules
         self._operator_token = operator_token
@@ -43,20 +42,14 @@ class Access:
     async def reading(self, request: Request, player: str, bearer: Bearer) -> None:
         """Let the player and the operator through. Raises Rejected."""
         self._let(player, bearer)
-        self._admit(request, player)
+        about(request.scope).player = player
 
     async def acting(self, request: Request, player: str, bearer: Bearer, x_fence_pass: FencePass = "") -> None:
         """The same, and a fence's pass for the operator alone. Raises Rejected."""
         operator = self._let(player, bearer)
-        self._admit(request, player)
+        about(request.scope).player = player
         if x_fence_pass and not operator:
             raise Rejected("pass_refused", "X-Fence-Pass asks for the operator's token")
-
-    def _admit(self, request: Request, player: str) -> None:
-        now = about(request.scope)
-        now.player = player
-        if not self._room.enter_as(now, player):
-            raise Rejected("too_busy", ASK_AGAIN)
 
     def _let(self, player: str, bearer: HTTPAuthorizationCredentials | None) -> bool:
         """Check the token; return True for the operator. Raises Rejected."""

@@ -26,13 +26,17 @@ from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.service import answers, openapi, problems
 from game.service.access import Access, FencePass, once
+from game.service.admission import Admission, PairAdmission
 from game.service.bodies import BodyFields, IdempotencyKey
+from game.service.holding import Holding
 from game.service.logs import logger, notice
+from game.service.lookout import Lookout
 from game.service.metrics import Metrics
 from game.service.openapi import Alive, Readiness
+from game.service.pair import StorePair
 from game.service.tokens import RULES, Rules
-from game.service.traffic import AccessLog, Admitted, BodyLimit, Capacity, ErrorReporter, Private, about
-from game.unit_of_work import Store
+from game.service.traffic import AccessLog, BodyLimit, Capacity, ErrorReporter, Private, RequestFacts, about
+from game.unit_of_work import PairedStore, Store
 
 READY_ATTEMPTS = 2
 """A connection that died while it lay idle is not the store's being away; more patience would outlast who asks."""
@@ -49,13 +53,14 @@ SPARE_THREADS = 4
 
 
 def create_app(
-    store: Store,
+    store: Store | StorePair,
     *,
     chance_secret: str,
     token_secret: str,
     token_rules: Rules = RULES,
     operator_token: str | None = None,
     pool_size: int = 10,
+    hold_seconds: float = 2.0,
     metrics: Metrics | None = None,
     report: ErrorReporter = lambda _error, _about: None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -63,17 +68,30 @@ def create_app(
     """Make the service on the store, which is closed with it.
 
     token_secret: what players' tokens follow from; token_rules: which of them are good.
-    pool_size, metrics: the store's own. report: told of each defect.
+    pool_size, metrics: the store's own. hold_seconds: how long a request is held over a window; with two stores alone.
+    report: told of each defect.
     clock: epoch milliseconds.
     """
     metrics = metrics or Metrics()
     most = pool_size * WAITING_PER_CONNECTION
     room = Capacity(most=most, share=max(FEWEST_OF_A_PLAYER, pool_size // 2))
 
+    lookout: Lookout | None = None
+    if isinstance(store, StorePair):
+        lookout = Lookout(store, metrics, hold_seconds=hold_seconds, report=lambda error: report(error, RequestFacts()))
+        admission: Admission = PairAdmission(store, room, Holding(lookout, metrics, hold_seconds))
+    else:
+        admission = Admission(store, room)
+        metrics.serves.labels(store.engine).set(1)
+
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = most + SPARE_THREADS
+        if lookout is not None:
+            lookout.start()
         yield
+        if lookout is not None:
+            lookout.end()
         store.close()
 
     app = FastAPI(
@@ -84,17 +102,16 @@ def create_app(
         redirect_slashes=False,
         responses=openapi.of_all(),
     )
-    app.add_middleware(Admitted, room=room)
     app.add_middleware(BodyLimit)
     app.add_middleware(Private)
     app.add_middleware(AccessLog, metrics=metrics, report=report)
     answers.handle_errors(app)
     openapi.add_to(app)
-    guard = Access(token_secret, token_rules, operator_token, room)
+    guard = Access(token_secret, token_rules, operator_token)
 
-    def carry_out(asked: Asked, fence_pass: str | None) -> Answer:
+    def carry_out(on: Store, asked: Asked, fence_pass: str | None) -> Answer:
         return dispatch(
-            store,
+            on,
             asked,
             clock=clock,
             chance=lambda request_id: Chance(chance_secret, request_id),
@@ -103,30 +120,39 @@ def create_app(
         )
 
     for action, command in commands.COMMANDS.items():
-        _add_action(app, action, command, guard, carry_out)
+        _add_action(app, action, command, guard, admission, carry_out)
     _add_unknown_action(app, guard)
-    _add_player(app, guard, store, metrics)
-    _add_probes(app, store, metrics)
+    _add_player(app, guard, admission, metrics)
+    _add_probes(app, admission, store if isinstance(store, StorePair) else None, metrics)
     return app
 
 
 def _add_action(
-    app: FastAPI, action: str, command: type[Command], guard: Access, carry_out: Callable[[Asked, str | None], Answer]
+    app: FastAPI,
+    action: str,
+    command: type[Command],
+    guard: Access,
+    admission: Admission,
+    carry_out: Callable[[Store, Asked, str | None], Answer],
 ) -> None:
     @app.post(
         f"/players/{{player}}/actions/{action}",
         dependencies=[Depends(_naming(action)), Depends(once), Depends(guard.acting)],
         **openapi.of_action(action, command),
     )
-    def act(
+    async def act(
         request: Request, player: str, idempotency_key: IdempotencyKey, fields: BodyFields, x_fence_pass: FencePass = ""
     ) -> JSONResponse:
         noted = about(request.scope)
         noted.request_id = idempotency_key
         asked = Asked(_player_id(player), idempotency_key, commands.decode(action, fields))
-        answer = carry_out(asked, x_fence_pass or None)
-        noted.end = "replayed" if answer.replayed else "granted"
-        return JSONResponse({"outcome": answer.outcome, "replayed": answer.replayed})
+
+        def work(store: Store) -> JSONResponse:
+            answer = carry_out(store, asked, x_fence_pass or None)
+            noted.end = "replayed" if answer.replayed else "granted"
+            return JSONResponse({"outcome": answer.outcome, "replayed": answer.replayed})
+
+        return await admission.command(request, asked.player, work, bears_pass=bool(x_fence_pass))
 
 
 def _add_unknown_action(app: FastAPI, guard: Access) -> None:
@@ -139,23 +165,30 @@ def _add_unknown_action(app: FastAPI, guard: Access) -> None:
         commands.decode(action, {})
 
 
-def _add_player(app: FastAPI, guard: Access, store: Store, metrics: Metrics) -> None:
+def _add_player(app: FastAPI, guard: Access, admission: Admission, metrics: Metrics) -> None:
     @app.get(
         "/players/{player}",
         dependencies=[Depends(_naming("show")), Depends(once), Depends(guard.reading)],
         summary="A player's state, by table",
         **openapi.of_player(),
     )
-    def show(request: Request, player: str) -> JSONResponse:
+    async def show(request: Request, player: str) -> JSONResponse:
         player = _player_id(player)
-        rows = again(lambda: store.state(player), notice=notice(metrics, player=player))
-        if rows is None:
-            raise Refused("no_such_player", player)
-        about(request.scope).end = "granted"
-        return JSONResponse(_shown(rows))
+
+        def shown(state: Callable[[str], Rows | None]) -> JSONResponse:
+            rows = again(lambda: state(player), notice=notice(metrics, player=player))
+            if rows is None:
+                raise Refused("no_such_player", player)
+            about(request.scope).end = "granted"
+            return JSONResponse(_shown(rows))
+
+        def if_open(store: PairedStore) -> JSONResponse:
+            return shown(store.state_if_open)
+
+        return await admission.read(request, player, if_open, lambda store: shown(store.state))
 
 
-def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
+def _add_probes(app: FastAPI, admission: Admission, pair: StorePair | None, metrics: Metrics) -> None:
     started = datetime.now(UTC).isoformat()
 
     # Not on a thread: a process whose threads all wait for the database is alive.
@@ -165,7 +198,7 @@ def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
 
     @app.get("/readyz", operation_id="ready", summary="Which store it serves", **openapi.of_readiness())
     def ready(request: Request) -> JSONResponse:
-        readiness = _readiness(store, metrics, started)
+        readiness = _readiness(admission, pair, metrics, started)
         if readiness.code == "ready":
             return JSONResponse(asdict(readiness))
         about(request.scope).code = readiness.code
@@ -192,9 +225,14 @@ def _naming(action: str) -> Callable[[Request], Awaitable[None]]:
     return name
 
 
-def _readiness(store: Store, metrics: Metrics, started: str) -> Readiness:
+def _readiness(admission: Admission, pair: StorePair | None, metrics: Metrics, started: str) -> Readiness:
     """Return the store that this process serves; not ready if it does not answer or is no longer the game's."""
-    process = Readiness(store.engine, os.getpid(), started, "store_unavailable")
+    if pair is not None:  # Of two stores it may be the other one by now, and no request has come to find that.
+        pair.look()
+    store = admission.served
+    process = Readiness(
+        store.engine, os.getpid(), started, "store_unavailable", next=pair.next_store() if pair is not None else None
+    )
     try:
         status = again(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))
     except StoreFailure as error:

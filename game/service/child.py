@@ -13,6 +13,8 @@ import sys
 import threading
 from dataclasses import replace
 
+from pydantic import SecretStr
+
 from game import settings
 from game.errors import BadSettings, StoreFailure, StoreLacks
 from game.postgres.store import Timeouts
@@ -22,12 +24,13 @@ from game.service.connections import Door, Limits
 from game.service.descriptors import PRIVATE_CONNECTIONS, most_connections
 from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
+from game.service.pair import Side, StorePair
 from game.service.process import LOADED, SERVE
 from game.service.revocations import Revocations
 from game.service.server import GRACE_SECONDS, UvicornServer, server
 from game.service.tokens import Rules
 from game.settings import Settings
-from game.stores import open_store
+from game.stores import open_probe, open_store
 from game.unit_of_work import Store
 
 
@@ -59,7 +62,7 @@ def _server(now: Settings, public: int, private: int) -> UvicornServer:
     """Return the server for the two ports. Raises BadSettings, StoreLacks."""
     metrics = Metrics()
     try:
-        most = most_connections(now.connections, now.pool_size)
+        most = most_connections(now.connections, _pools(now))
     except ValueError as error:
         raise BadSettings(f"CONNECTIONS: {error}") from None
     if most < now.connections:
@@ -69,21 +72,32 @@ def _server(now: Settings, public: int, private: int) -> UvicornServer:
         public: Door(most, private=False, metrics=metrics, limits=limits),
         private: Door(PRIVATE_CONNECTIONS, private=True, metrics=metrics, limits=limits),
     }
-    store = open_store(
-        now.database_url.get_secret_value(), pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics
-    )
-    _require_columns(store)
+    first = _side(now, now.database_url, metrics)
+    _require_columns(first.store)
+    following = _side(now, now.database_url_next, metrics) if now.database_url_next else None
     app = create_app(
-        store,
+        StorePair(first, following) if following else first.store,
         chance_secret=now.chance_secret.get_secret_value(),
         token_secret=now.token_secret.get_secret_value(),
         token_rules=_token_rules(now),
         operator_token=now.operator_token.get_secret_value() if now.operator_token else None,
         pool_size=now.pool_size,
+        hold_seconds=now.hold_ms / 1000,
         metrics=metrics,
         report=reports.report,
     )
     return server(app, doors)
+
+
+def _side(now: Settings, url: SecretStr, metrics: Metrics) -> Side:
+    """Return the store at the URL, and the one with which it is asked; nothing has connected to either yet."""
+    text = url.get_secret_value()
+    return Side(open_store(text, pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics), open_probe(text))
+
+
+def _pools(now: Settings) -> int:
+    """Return how many connections to stores the process may have: of two stores, each has one to be asked on."""
+    return now.pool_size if now.database_url_next is None else 2 * (now.pool_size + 1)
 
 
 def _require_columns(store: Store) -> None:

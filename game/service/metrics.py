@@ -34,6 +34,16 @@ class Closed(StrEnum):
     ENDLESS = "endless"
 
 
+class Held(StrEnum):
+    """The ends of a hold, as docs/service.md lists them."""
+
+    RELEASED = "released"
+    TIMED_OUT = "timed_out"
+    TOO_MANY = "too_many"
+    REFUSED = "refused"
+    LEFT = "left"
+
+
 class Metrics:
     """The counters of one process; its store's `Watch`."""
 
@@ -53,6 +63,18 @@ class Metrics:
         self.closed = Counter(
             "sudamr_connections_closed", "Connections that the service closed, by why.", ["reason"], registry=new
         )
+        self.serves = Gauge(
+            "sudamr_serves",
+            "1 for the store that the process serves, of those that it has open.",
+            ["engine"],
+            registry=new,
+        )
+        self.next_ready = Gauge("sudamr_next_ready", "1 if the process could serve its other store.", registry=new)
+        self.held = Gauge("sudamr_held_requests", "Requests that are held over a window.", registry=new)
+        self.holds = Counter("sudamr_holds", "Requests that were held, by how that ended.", ["hold"], registry=new)
+        self.hold_seconds = Histogram(
+            "sudamr_hold_seconds", "How long a request was held.", buckets=SECONDS, registry=new
+        )
         self.query_seconds = Histogram(
             "sudamr_query_seconds", "How long the database took.", ["statement"], buckets=SECONDS, registry=new
         )
@@ -69,6 +91,8 @@ class Metrics:
             self.refusals.labels(code)
         for code in TRIED_AGAIN:
             self.retries.labels(code)
+        for hold in Held:
+            self.holds.labels(hold)
         ends = {"granted", "replayed", *map(end_of, PROBLEMS)}
         for action in (*(command.action for command in ACTIONS), READ):
             self.seconds.labels(action)

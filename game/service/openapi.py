@@ -51,6 +51,20 @@ ABILITIES = ("numbered receipts",)
 
 
 @dataclass(frozen=True, slots=True)
+class NextStore:
+    """The other store of the process, as it was found within the last second. Null: it does not answer.
+
+    identity: as a fence of the served store names it. ready: its pool is open, and no fence names a third store.
+    """
+
+    engine: Engine
+    store: str | None
+    identity: str | None
+    fence: FenceState | None
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
     """The store that the process serves, and since when. Null: the store does not say it, or does not answer now."""
 
@@ -62,6 +76,7 @@ class Readiness:
     marker: str | None = None
     schema_head: str | None = None
     fence: FenceState | None = None
+    next: NextStore | None = None
     abilities: tuple[str, ...] = ABILITIES
 
 

@@ -1,13 +1,15 @@
-"""The layers before the endpoints: they log the request, limit its body, and limit how many are at work.
+"""The layers before the endpoints, which log the request and limit its body; and the places of those at work.
 
 AccessLog: one line of the log, the counters, and a defect anywhere within becomes a 500 that says nothing of itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -17,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from game.service import problems
 from game.service.logs import logger
 from game.service.metrics import Metrics
+from game.service.problems import Rejected
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """What an operator asks: never turned away, and no line of the log while all is well."""
@@ -40,8 +43,6 @@ class RequestFacts:
     code: str = ""
     detail: str = ""
     error: Exception | None = None
-    counted: str = ""
-    """The player whose share of the places it has."""
 
 
 def about(scope: Scope) -> RequestFacts:
@@ -142,13 +143,23 @@ class BodyLimit:
 
 
 class Capacity:
-    """The requests at work or waiting for the store: so many at once, and so many of one player."""
+    """The requests at work or waiting for the store: so many at once, and so many of one player.
+
+    Used on the loop alone. A place is given back when the endpoint is done, before its answer is sent: a client that
+    does not read keeps no place; the connection limits how long that may take.
+    """
 
     def __init__(self, *, most: int, share: int) -> None:
         self._most = most
         self._share = share
         self._now = 0
         self._players: Counter[str] = Counter()
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def has_queue(self) -> bool:
+        """Return True if requests that were held wait for a place: who comes now comes after them."""
+        return bool(self._queue)
 
     def enter(self) -> bool:
         """Take a place. Returns False if none is free."""
@@ -157,53 +168,45 @@ class Capacity:
         self._now += 1
         return True
 
-    def enter_as(self, now: RequestFacts, player: str) -> bool:
-        """Note whose request it is, once that is known. Returns False if the player has his share of the places."""
-        if self._players[player] >= self._share:
-            return False
-        self._players[player] += 1
-        now.counted = player
-        return True
-
-    def leave(self, now: RequestFacts) -> None:
-        """Free the place that the request took."""
+    def leave(self) -> None:
+        """Give a place back, to the first of the queue if there is one."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
         self._now -= 1
-        if now.counted:
-            self._players[now.counted] -= 1
-            if not self._players[now.counted]:
-                del self._players[now.counted]
 
+    def line_up(self) -> asyncio.Future[None]:
+        """Join the queue; the future is done when the place is taken. `step_out` ends what is waited for no longer."""
+        turn = asyncio.get_running_loop().create_future()
+        if not self._queue and self.enter():
+            turn.set_result(None)
+        else:
+            self._queue.append(turn)
+        return turn
 
-class Admitted:
-    """Turns away what would only wait: more requests at once than can get a connection while they have patience.
-
-    A place is given back when the endpoint is done. The answer is sent afterwards, so that a client who does not read
-    it keeps no place; the connection limits how long that may take.
-    """
-
-    def __init__(self, app: ASGIApp, *, room: Capacity) -> None:
-        self._app = app
-        self._room = room
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
-            await self._app(scope, receive, send)
+    def step_out(self, turn: asyncio.Future[None]) -> None:
+        """Leave the queue, or the place that was given meanwhile."""
+        if turn.done() and not turn.cancelled():
+            self.leave()
             return
-        if not self._room.enter():
-            await refusing(scope, "too_busy", ASK_AGAIN)(scope, receive, send)
-            return
-        answer: list[Message] = []
+        turn.cancel()
+        with suppress(ValueError):  # Passed over already.
+            self._queue.remove(turn)
 
-        async def keep(message: Message) -> None:
-            answer.append(message)
-
+    @contextmanager
+    def share(self, player: str) -> Iterator[None]:
+        """Count the block as one of the player's requests. Raises Rejected if the player has his share already."""
+        if self._players[player] >= self._share:
+            raise Rejected("too_busy", ASK_AGAIN)
+        self._players[player] += 1
         try:
-            await self._app(scope, receive, keep)
+            yield
         finally:
-            self._room.leave(about(scope))
-        for message in answer:
-            await send(message)
+            self._players[player] -= 1
+            if not self._players[player]:
+                del self._players[player]
 
 
 class Private:

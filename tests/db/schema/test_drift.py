@@ -24,7 +24,8 @@ def test_an_open_fence_is_no_drift(database: Database) -> None:
 
 
 REPLACED_VIEW = (
-    "create or replace view fence_state as select 'open' as state, null::text as environment, '' as draw_epoch"
+    "create or replace view fence_state as select 'open' as state, null::text as environment, '' as draw_epoch,"
+    " '' as identity, '' as run, '' as peer"
 )
 DRIFTS = {
     "alter table users drop column league": "missing: column users.league text",
@@ -68,7 +69,7 @@ DRIFTS = {
     ),
     REPLACED_VIEW: (
         "unexpected: view fence_state as SELECT 'open'::text AS state, NULL::text AS environment,"
-        " ''::text AS draw_epoch;"
+        " ''::text AS draw_epoch, ''::text AS identity, ''::text AS run, ''::text AS peer;"
     ),
     "alter table currency_ledger disable trigger sudamr_journal": (
         "switched off: trigger sudamr_journal on currency_ledger"

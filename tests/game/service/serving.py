@@ -18,6 +18,7 @@ from game.service import tokens
 from game.service.app import create_app
 from game.service.connections import Door
 from game.service.metrics import Metrics
+from game.service.pair import StorePair
 from game.service.problems import PROBLEMS
 from game.unit_of_work import Store
 
@@ -35,11 +36,11 @@ HANA = {
 
 
 @contextmanager
-def client_of(store: Store, **options: Any) -> Iterator[Client]:
+def client_of(store: Store | StorePair, *, connections: int = CONNECTIONS, **options: Any) -> Iterator[Client]:
     """A client of the service on the store, over HTTP, served by a thread of ours."""
     app = create_app(store, chance_secret=SECRET, token_secret=TOKEN_SECRET, **({"operator_token": TOKEN} | options))
     listener = socket.create_server(("127.0.0.1", 0))
-    door = Door(CONNECTIONS, private=True, metrics=options.get("metrics") or Metrics())
+    door = Door(connections, private=True, metrics=options.get("metrics") or Metrics())
     server = servers.server(app, {listener.getsockname()[1]: door})
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

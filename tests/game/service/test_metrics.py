@@ -19,7 +19,7 @@ from game.legacy import fence
 from game.postgres.store import Timeouts
 from game.service import connections
 from game.service.app import WAITING_PER_CONNECTION
-from game.service.metrics import Closed, Metrics
+from game.service.metrics import Closed, Held, Metrics
 from game.service.problems import PROBLEMS, end_of
 from game.stores import open_store
 from tests.game.places import LegacyPlace, PostgresPlace
@@ -67,6 +67,10 @@ def test_each_reason_to_close_a_connection_is_documented_and_given() -> None:
     assert documented("reason") == set(Closed)
     given = Path(connections.__file__).read_text("utf-8")
     assert [reason for reason in Closed if f"Closed.{reason.name}" not in given] == []
+
+
+def test_each_end_of_a_hold_is_documented() -> None:
+    assert documented("hold") == set(Held)
 
 
 def documented(head: str) -> set[str]:
@@ -167,7 +171,7 @@ def busy(client: Client) -> None:
 def test_every_name_is_documented() -> None:
     page = DOCS.read_text("utf-8")
     names = {family.name for family in Metrics().registry.collect()}
-    assert len(names) == 9
+    assert len(names) == 14
     assert {name for name in names if f"`{name}" not in page} == set()
 
 

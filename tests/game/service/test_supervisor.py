@@ -241,6 +241,8 @@ def test_a_database_that_comes_back_is_served_again(postgres: PostgresPlace, ser
         ({"POOL_SIZE": "0"}, "POOL_SIZE ("),
         ({"PROCESSES": "many"}, "PROCESSES ("),
         ({"DATABASE_URL": "mysql://u:hunter2hunter2@h/db"}, "DATABASE_URL: expected"),
+        ({"DATABASE_URL_NEXT": "mysql://u:hunter2hunter2@h/db"}, "DATABASE_URL_NEXT: expected"),
+        ({"HOLD_MS": "many"}, "HOLD_MS ("),
         ({"SUDAMR_ENV_FILE": "/nowhere.env"}, "SUDAMR_ENV_FILE: expected a file, found no such file at /nowhere.env"),
         ({"PIDFILE": "/nowhere/service.pid"}, "expected to write the pidfile /nowhere/service.pid"),
     ],

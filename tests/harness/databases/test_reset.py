@@ -33,7 +33,10 @@ CHANGES = (
     "CREATE TABLE luck ()",
     "CREATE TYPE luck AS ENUM ('good')",
     "CREATE FUNCTION luck() RETURNS int LANGUAGE sql AS 'SELECT 7'",
-    "CREATE OR REPLACE VIEW fence_state AS SELECT 'open'::text AS state, '' AS environment, '' AS draw_epoch",
+    (
+        "CREATE OR REPLACE VIEW fence_state AS SELECT 'open'::text AS state, '' AS environment, '' AS draw_epoch,"
+        " '' AS identity, '' AS run, '' AS peer"
+    ),
     "CREATE SCHEMA luck",
     "CREATE SEQUENCE luck",
     "CREATE RULE luck AS ON INSERT TO users DO NOTHING",

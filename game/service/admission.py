@@ -1,0 +1,177 @@
+"""Admits requests to a thread and to the store that is served; over the window of a move it has them held instead.
+
+A command that its store refuses since it is fenced or moved comes back here, is held, and is carried out again: its
+receipt says whether it was carried out already. Without a second store nothing is held: such a command is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from game.errors import Fenced, Moved
+from game.service.holding import Expired, Hold, Holding
+from game.service.lookout import GOES_ON
+from game.service.metrics import Held
+from game.service.pair import StorePair
+from game.service.problems import Rejected
+from game.service.traffic import ASK_AGAIN, Capacity
+from game.succession import Hurried, Verdict
+from game.unit_of_work import PairedStore, Store
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[Store], T]
+
+
+class Admission:
+    """Carries requests out on the one store of a process."""
+
+    def __init__(self, store: Store, room: Capacity) -> None:
+        self._store = store
+        self._room = room
+
+    @property
+    def served(self) -> Store:
+        """Return the store that is served now."""
+        return self._store
+
+    async def command(self, request: Request, player: str, work: Work[T], *, bears_pass: bool = False) -> T:
+        """Carry a command out on a thread, and return its answer. Raises Rejected, and what the work raises.
+
+        bears_pass: it is for the store that is served, fenced or not, and is never held.
+        """
+        del request, bears_pass
+        with self._room.share(player):
+            return await self._at_once(work)
+
+    async def read(
+        self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
+    ) -> T:
+        """Read on a thread. if_open raises Fenced for a store that is fenced; anyhow reads that too."""
+        del request, if_open
+        with self._room.share(player):
+            return await self._at_once(anyhow)
+
+    async def _at_once(self, work: Work[T]) -> T:
+        if not self._room.enter():
+            raise Rejected("too_busy", ASK_AGAIN)
+        try:
+            return await run_in_threadpool(work, self.served)
+        finally:
+            self._room.leave()
+
+
+class PairAdmission(Admission):
+    """Carries requests out on whichever of two stores is served."""
+
+    def __init__(self, pair: StorePair, room: Capacity, holding: Holding) -> None:
+        super().__init__(pair.served, room)
+        self._pair = pair
+        self._holding = holding
+        self._lookout = holding.lookout
+
+    @property
+    def served(self) -> PairedStore:
+        """Return the store that is served now."""
+        return self._pair.served
+
+    async def command(self, request: Request, player: str, work: Work[T], *, bears_pass: bool = False) -> T:
+        """See `Admission`. Over a window the command waits until one of the stores is open."""
+        with self._room.share(player):
+            if bears_pass:
+                return await self._at_once(work)
+            deadline = await self._admit(request, reads=False)
+            while True:
+                store = self.served
+                try:
+                    return await run_in_threadpool(work, store if deadline is None else _hurried(store, deadline))
+                except (Fenced, Moved) as error:
+                    met = error
+                finally:
+                    self._room.leave()
+                deadline = await self._held(request, deadline, met if store is self.served else None)
+
+    async def read(
+        self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
+    ) -> T:
+        """See `Admission`. What a fenced store has is shown if the other one was not open after the request had come.
+
+        Else a player could read less than what was granted to him in another process, on the other store.
+        """
+        with self._room.share(player):
+            deadline = await self._admit(request, reads=True)
+            work: Callable[[PairedStore], T] = if_open
+            while True:
+                store = self.served
+                try:
+                    return await run_in_threadpool(work, store)
+                except Fenced as error:
+                    met: Fenced | Moved = error
+                except Moved as error:
+                    met = error
+                finally:
+                    self._room.leave()
+                if store is self.served and isinstance(met, Fenced):
+                    goes_on, deadline = await self._looked(request, deadline, met)
+                    work = if_open if goes_on else anyhow
+                else:
+                    deadline = await self._held(request, deadline, met if store is self.served else None)
+                    work = if_open
+
+    async def _admit(self, request: Request, *, reads: bool) -> float | None:
+        """Take a place, after a hold if there is need for one. Returns the deadline of that hold."""
+        if (reads or not self._lookout.is_window) and not self._room.has_queue and self._room.enter():
+            return None
+        with self._holding.hold(request.receive) as hold:
+            if not self._lookout.is_window and not self._room.has_queue:
+                await self._require_window(hold)
+            if self._lookout.is_window and not reads:
+                await hold.reopening(None)
+            await hold.place(self._room)
+            return hold.deadline
+
+    async def _require_window(self, hold: Hold) -> None:
+        """Raise Rejected if there are simply more requests than can be carried out.
+
+        The window may have begun with nobody here to tell: those at work all wait for the lock of the store's mover.
+        """
+        try:
+            verdict = await hold.look()
+        except Expired as expired:
+            hold.end = expired.end
+            raise Rejected("too_busy", ASK_AGAIN) from None
+        if verdict is Verdict.WAIT:
+            self._lookout.note_closed()
+        elif verdict is not Verdict.FOLLOW and not self._room.has_queue:
+            hold.end = Held.REFUSED
+            raise Rejected("too_busy", ASK_AGAIN)
+
+    async def _held(self, request: Request, deadline: float | None, met: Fenced | Moved | None) -> float:
+        """Hold a request that met a closed store until it has a place again. met: None if another is served by now."""
+        with self._holding.hold(request.receive, deadline) as hold:
+            if met is not None:
+                await hold.reopening(met)
+            await hold.place(self._room)
+            return hold.deadline
+
+    async def _looked(self, request: Request, deadline: float | None, met: Fenced) -> tuple[bool, float]:
+        """Look once for a read that met a fenced store; True if a store is open."""
+        with self._holding.hold(request.receive, deadline) as hold:
+            self._lookout.note_closed()
+            try:
+                verdict = await hold.look()
+            except Expired as expired:
+                hold.end = expired.end
+                raise met from None
+            await hold.place(self._room)
+            return verdict in GOES_ON, hold.deadline
+
+
+def _hurried(store: PairedStore, deadline: float) -> Hurried:
+    """Return the store for a request that has waited: the loop's clock may be another than the threads'."""
+    return Hurried(store, time.monotonic() + deadline - asyncio.get_running_loop().time())

@@ -1,0 +1,176 @@
+"""The lookout of a process with two stores: the threads that ask them, and what the requests on the loop learn of it.
+
+One thread asks both fences every 5 ms while a request wants to know, and not at all otherwise. Another looks after the
+other store each second: it opens its pool, and comes back to it when it was away, which may take seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from game.service.logs import logger
+from game.service.metrics import Metrics
+from game.service.pair import Changed, StorePair
+from game.succession import Verdict
+from game.unit_of_work import PairedStore
+
+PROBE_SECONDS = 0.005
+TEND_SECONDS = 1.0
+END_SECONDS = 5.0
+
+GOES_ON = (Verdict.STAY, Verdict.FOLLOW)
+ENDS_A_WAIT = (*GOES_ON, Verdict.REFUSE)
+
+
+class Lookout:
+    """Tells the loop which store is served, and when a closed one can be served again or is followed by the other."""
+
+    def __init__(
+        self, pair: StorePair, metrics: Metrics, *, hold_seconds: float, report: Callable[[Exception], None]
+    ) -> None:
+        self.pair = pair
+        pair.changed = self._changed
+        self._metrics = metrics
+        self._hold_seconds = hold_seconds
+        self._report = report
+        self._asked: list[asyncio.Future[Verdict]] = []
+        self._waiting: set[asyncio.Future[Verdict]] = set()
+        self._closed_at: float | None = None
+        self._lock = threading.Lock()
+        self._wake, self._ended = threading.Event(), threading.Event()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._probe, self._tend)]
+        self._was_ready: bool | None = None
+
+    def start(self) -> None:
+        """Start the threads. Call it on the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._show(self.pair.served)
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """End the threads, once no request is on its way."""
+        self._ended.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(END_SECONDS)
+
+    @property
+    def is_window(self) -> bool:
+        """Return True if the served store was found closed so lately that it is worth to wait for its opening.
+
+        What is closed for longer is no window but a move by night, or an emergency: its requests are answered at once.
+        """
+        return self._closed_at is not None and self._loop.time() < self._closed_at + self._hold_seconds
+
+    def look(self) -> asyncio.Future[Verdict]:
+        """Return what a look will show that begins from now on."""
+        asked = self._loop.create_future()
+        with self._lock:
+            self._asked.append(asked)
+        self._wake.set()
+        return asked
+
+    def note_closed(self) -> None:
+        """Note that a request met a closed store."""
+        if self._closed_at is None:
+            self._closed_at = self._loop.time()
+
+    def wait(self) -> asyncio.Future[Verdict]:
+        """Return what will end the wait; `leave` it when it is waited for no longer."""
+        waiting = self._loop.create_future()
+        with self._lock:
+            self._waiting.add(waiting)
+        self._wake.set()
+        return waiting
+
+    def leave(self, waiting: asyncio.Future[Verdict]) -> None:
+        """Wait no longer."""
+        with self._lock:
+            self._waiting.discard(waiting)
+        waiting.cancel()
+
+    def _probe(self) -> None:
+        while True:
+            self._wake.wait()
+            if self._ended.is_set():
+                return
+            with self._lock:
+                asked, self._asked = self._asked, []
+                if not asked and not self._waiting:
+                    self._wake.clear()
+                    continue
+            self._look(asked)
+            self._ended.wait(PROBE_SECONDS)
+
+    def _tend(self) -> None:
+        while True:
+            self._look([])
+            if self._ended.is_set():
+                return
+            try:
+                ready = self.pair.tend()
+            except Exception as error:  # noqa: BLE001  # reported as a defect: this thread is the only one that would
+                ready = False
+                self._report(error)
+            self._note_ready(ready)
+            if self._ended.wait(TEND_SECONDS):
+                return
+
+    def _look(self, asked: list[asyncio.Future[Verdict]]) -> None:
+        """Look once, and tell the loop."""
+        try:
+            verdict: Verdict | Exception = self.pair.look()
+        except Exception as error:  # noqa: BLE001  # raised in each request that asked, and reported there
+            verdict = error
+            if not asked:
+                self._report(error)
+        if not self._ended.is_set():
+            self._loop.call_soon_threadsafe(partial(self._settle, asked, verdict))
+
+    def _settle(self, asked: list[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
+        """On the loop: answer those who asked, and let go those who wait."""
+        _answer(asked, verdict)
+        if verdict in ENDS_A_WAIT:
+            self._closed_at = None
+            with self._lock:
+                waiting, self._waiting = self._waiting, set()
+            _answer(waiting, verdict)
+
+    def _changed(self, served: PairedStore, changed: Changed) -> None:
+        self._show(served)
+        logger().info(
+            "store_changed",
+            engine=served.engine,
+            left=changed.left.identity,
+            fence=changed.left.state,
+            serves=changed.served.identity,
+            run=changed.left.run,
+        )
+
+    def _show(self, served: PairedStore) -> None:
+        for side in (self.pair.first, self.pair.second):
+            self._metrics.serves.labels(side.store.engine).set(side.store is served)
+
+    def _note_ready(self, ready: bool) -> None:
+        self._metrics.next_ready.set(ready)
+        if ready != self._was_ready:
+            why = self.pair.unready()
+            log = logger().info if ready else logger().warning
+            log("next_ready" if ready else "next_not_ready", **({"detail": why} if why else {}))
+        self._was_ready = ready
+
+
+def _answer(
+    futures: list[asyncio.Future[Verdict]] | set[asyncio.Future[Verdict]], verdict: Verdict | Exception
+) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if isinstance(verdict, Exception):
+            future.set_exception(verdict)
+        else:
+            future.set_result(verdict)

@@ -1,0 +1,157 @@
+"""The two stores of a process: the one that it serves, and the one that it is ready to serve in its place.
+
+Each has a connection of its own to be asked on, so that what asks waits for no request and takes no place from one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+import sqlalchemy as sa
+
+from game.errors import StoreFailure
+from game.service.openapi import NextStore
+from game.succession import Verdict, judge
+from game.unit_of_work import FenceView, PairedStore, StoreStatus
+
+CAN_NOT_ASK = (StoreFailure, sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Error)
+"""Whatever a store answers with: one that can't be asked, for lack of a right say, is none that could be served."""
+
+
+@dataclass(slots=True, eq=False)
+class Side:
+    """A store, and the store object with one connection on which it is asked.
+
+    view: its fence as it was last shown; None where it does not answer. warm: its pool is open. why: what is wrong.
+    """
+
+    store: PairedStore
+    probe: PairedStore
+    view: FenceView | None = None
+    status: StoreStatus | None = None
+    warm: bool = False
+    why: str = "it was not asked yet"
+
+    def ask(self) -> FenceView | None:
+        """Ask for the fence, and remember it; None if the store does not answer."""
+        try:
+            self.view = self.probe.fence_view()
+        except CAN_NOT_ASK as error:
+            self.view, self.status, self.warm, self.why = None, None, False, str(error)
+        return self.view
+
+    def close(self) -> None:
+        """Close both."""
+        self.probe.close()
+        self.store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A process has changed stores: from one to the other, as the first one's fence says why."""
+
+    left: FenceView
+    served: FenceView
+
+
+@dataclass(slots=True)
+class StorePair:
+    """Which of its two stores a process serves. Safe to use from any thread.
+
+    first: the store that DATABASE_URL names; second: the one of DATABASE_URL_NEXT. changed: told of each change, by the
+    thread that looked.
+    """
+
+    first: Side
+    second: Side
+    changed: Callable[[PairedStore, Changed], None] = lambda _store, _changed: None
+    _swapped: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def served(self) -> PairedStore:
+        """Return the store that is served now."""
+        return self._sides()[0].store
+
+    @property
+    def is_moved(self) -> bool:
+        """Return True if the served store said last that the game has left it."""
+        view = self._sides()[0].view
+        return view is not None and view.state == "moved"
+
+    def look(self) -> Verdict:
+        """Ask the served store and, unless it is open, the other one; change to the other one where the rule says so.
+
+        Costs a small read of each. Another store that did not answer last is not asked here: `tend` does that, since a
+        connection to a server that is away can take seconds.
+        """
+        with self._lock:
+            served, other = self._sides()
+            view = served.ask()
+            if view is None or view.state == "open":
+                return judge(view, None)
+            other_view = other.ask() if other.view is not None else None
+            verdict = judge(view, other_view)
+            if verdict is Verdict.FOLLOW:
+                assert other_view is not None
+                self._swapped = not self._swapped
+                self.changed(other.store, Changed(view, other_view))
+            return verdict
+
+    def tend(self) -> bool:
+        """Reach the other store, and open its pool once. Returns True if it is ready. Can take seconds."""
+        _served, other = self._sides()
+        was_away = other.view is None
+        if other.ask() is None:
+            return False
+        if was_away or not other.warm:
+            try:
+                status = other.probe.status()
+                other.store.warm()
+            except CAN_NOT_ASK as error:
+                other.status, other.warm, other.why = None, False, str(error)
+                return False
+            other.status, other.warm, other.why = status, True, status.lacks
+        return self.next_store().ready
+
+    def next_store(self) -> NextStore:
+        """Return the other store for /readyz, as it was found last."""
+        served, other = self._sides()
+        view, status = other.view, other.status
+        return NextStore(
+            store=status.store if status else None,
+            engine=other.store.engine,
+            identity=view.identity if view else None,
+            fence=view.state if view else None,
+            ready=not self.unready(served, other),
+        )
+
+    def unready(self, served: Side | None = None, other: Side | None = None) -> str:
+        """Say why the other store could not be served if the game moved to it now; "" if it could."""
+        if served is None or other is None:
+            served, other = self._sides()
+        view = other.view
+        if view is None or not other.warm or other.why:
+            return other.why or "its pool is not open"
+        if view.identity is None:
+            return "the database does not tell its identity yet: run invoke migrate"
+        if served.view is None:
+            return "the store that is served does not answer"
+        if view.identity == served.view.identity:
+            return "it is the store that is served"
+        if view.peer not in (None, served.view.identity):
+            return f"its fence names another store than the one that is served: {view.peer}"
+        return ""
+
+    def close(self) -> None:
+        """Close the connections to both."""
+        self.first.close()
+        self.second.close()
+
+    def _sides(self) -> tuple[Side, Side]:
+        """Return the served side and the other one."""
+        return (self.second, self.first) if self._swapped else (self.first, self.second)

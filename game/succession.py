@@ -1,0 +1,88 @@
+"""The rule by which a process that has two stores open serves one of them. It asks nothing: it judges what they showed.
+
+A store that is open is served. One that is fenced or moved is left for the other one, where that is open and both name
+each other: what names nobody could be any fence, and what answers could be a copy, or yesterday's attempt. For the same
+reason a store that only does not answer is never left. The rule is the same in both directions, so a process follows a
+rollback as it followed the cutover.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from game.rows import Rows
+from game.unit_of_work import Engine, FenceView, PairedStore, StoreStatus, Unit
+
+
+class Verdict(StrEnum):
+    """What a process is to do, by what the store that it serves and the other one showed.
+
+    STAY: the served store is open. FOLLOW: serve the other one. WAIT: the served store was closed for the other one,
+    which is not open yet or does not answer. REFUSE: it was closed, and not for the other one. UNKNOWN: the served
+    store does not answer.
+    """
+
+    STAY = "stay"
+    FOLLOW = "follow"
+    WAIT = "wait"
+    REFUSE = "refuse"
+    UNKNOWN = "unknown"
+
+
+def judge(served: FenceView | None, other: FenceView | None) -> Verdict:
+    """Return the verdict. None: the store does not answer. served must have been read before other."""
+    if served is None:
+        return Verdict.UNKNOWN
+    if served.state == "open":
+        return Verdict.STAY
+    if served.peer is None or served.peer == served.identity:
+        return Verdict.REFUSE
+    if other is None:
+        return Verdict.WAIT
+    if not names(served, other):
+        return Verdict.REFUSE
+    return Verdict.FOLLOW if other.state == "open" else Verdict.WAIT
+
+
+def names(served: FenceView, other: FenceView) -> bool:
+    """Return True if the served store's fence names the other store, and the other one names no third store.
+
+    A file that was opened names nobody: its fence is gone.
+    """
+    return served.peer is not None and served.peer == other.identity and other.peer in (None, served.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Hurried:
+    """A store for a request that has waited already: it waits for locks until an instant, by the monotonic clock."""
+
+    store: PairedStore
+    until: float
+
+    @property
+    def engine(self) -> Engine:
+        """See `Store`."""
+        return self.store.engine
+
+    def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
+        """Begin a unit that waits for no lock longer than what is left."""
+        return self.store.begin(fence_pass, patience_seconds=max(0.001, self.until - time.monotonic()))
+
+    def state(self, player: str) -> Rows | None:
+        """See `Store`."""
+        return self.store.state(player)
+
+    def read(self, player: str) -> Rows | None:
+        """See `Store`."""
+        return self.store.read(player)
+
+    def status(self) -> StoreStatus:
+        """See `Store`."""
+        return self.store.status()
+
+    def close(self) -> None:
+        """See `Store`."""
+        self.store.close()
