@@ -13,7 +13,7 @@ from psycopg import sql
 from db import environments
 from db import tables as db_tables
 from db.counts import counted
-from db.cutover import catching_up, cutover_steps, services, window
+from db.cutover import catching_up, cutover_steps, pointer, services, switch, window
 from db.cutover.context import RunContext
 from db.ops import Phase, fence
 from db.transfer.live import session
@@ -39,7 +39,7 @@ def transfer_of(context: RunContext) -> LiveTransfer:
 
 def copy(context: RunContext) -> Facts:
     """5: capture on, every row copied in batches, and rounds until little is left."""
-    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     live = transfer_of(context)
     log = live.begin()
     rows = live.copy(log, context.config.progress)
@@ -57,11 +57,19 @@ def stand_by(context: RunContext) -> Facts:
     live = transfer_of(context)
     for table in (*tables.ALL, *db_tables.ALL):
         context.conn.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table.name)))
+    offered = {} if _offered(context) else switch.offer(context, context.env.target, context.env.target.as_text())
     played = _smoke(context)
     frozen = live.prove(context.config.progress)
     context.held.record_proof()
     context.journal.write("counts", players=frozen.proof.players, mismatches=frozen.proof.mismatches)
-    return {"players": frozen.proof.players, "mismatches": frozen.proof.mismatches, **played}
+    return {"players": frozen.proof.players, "mismatches": frozen.proof.mismatches, **played, **offered}
+
+
+def _offered(context: RunContext) -> bool:
+    named = pointer.next_value(context.env.pointer)
+    return (
+        named is not None and pointer.names(named, context.env.target) and switch.offered(context, context.env.target)
+    )
 
 
 def _smoke(context: RunContext) -> Facts:

@@ -7,7 +7,9 @@ Comments, order, `export`, line ends, mode and owner stay as they are.
 from __future__ import annotations
 
 import io
+import os
 import re
+from collections.abc import Mapping
 
 from dotenv.parser import Binding, parse_stream
 
@@ -26,6 +28,13 @@ _ASSIGNMENT = re.compile(
 )
 _PLAIN = re.compile(r"[\w:/.@%?&=+~,;-]+")
 """What every reader of env files reads alike, in quotes or without."""
+
+
+def address(place: urls.PostgresUrl | urls.LegacyUrl) -> tuple[object, ...]:
+    """Return what tells the store from others, without its password and parameters."""
+    if isinstance(place, urls.LegacyUrl):
+        return (os.path.realpath(place.path),)
+    return place.host, place.port, place.dbname, place.schema, place.user
 
 
 def read(pointer: Pointer) -> str:
@@ -56,12 +65,52 @@ def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
 
 
 def write(pointer: Pointer, value: str) -> None:
-    """Have the variable say `value`, in one rename, and read it back."""
-    text = service_file.text(pointer.path)
-    lines = [_assigned(b, value) if b.key == pointer.variable else b.original.string for b in _bindings(text)]
-    private.replace(pointer.path, "".join(lines).encode())
+    """Have the variable say `value`, in one rename, and read it back.
+
+    Where the file has a line for the next store, and it names the store that is the first now, it gets the old value: a
+    service refuses two lines that name one store.
+    """
+    values = {pointer.variable: value}
+    beside = next_value(pointer)
+    if beside is not None and names(beside, urls.read(value)):
+        values[next_variable(pointer)] = read(pointer)
+    _write(pointer, values)
     if read(pointer) != value:
         raise Failure(f"{pointer.variable} to read as it was written", "another value", where=str(pointer.path))
+
+
+def next_variable(pointer: Pointer) -> str:
+    """Return the name of the variable that names the store which the service is to open beside the first."""
+    return f"{pointer.variable}_NEXT"
+
+
+def next_value(pointer: Pointer) -> str | None:
+    """Return the value of that variable; None if the file has no line for it, or an empty one."""
+    values = [b.value for b in _bindings(service_file.text(pointer.path)) if b.key == next_variable(pointer)]
+    return values[-1] or None if values else None
+
+
+def write_next(pointer: Pointer, value: str) -> None:
+    """Have the variable of the next store say `value`, in one rename; its line is added if the file has none."""
+    _write(pointer, {next_variable(pointer): value})
+
+
+def _write(pointer: Pointer, values: Mapping[str, str]) -> None:
+    text = service_file.text(pointer.path)
+    bindings = _bindings(text)
+    lines = [_assigned(b, values[b.key]) if b.key and b.key in values else b.original.string for b in bindings]
+    for name in values.keys() - {binding.key for binding in bindings}:
+        end = "" if not text or text.endswith(("\n", "\r")) else "\n"
+        lines.append(f"{end}{name}={_quoted_as('', values[name])}\n")
+    private.replace(pointer.path, "".join(lines).encode())
+
+
+def names(value: str, place: urls.PostgresUrl | urls.LegacyUrl) -> bool:
+    """Return True if the value is a URL of this store; its password and parameters may differ."""
+    try:
+        return address(urls.read(value)) == address(place)
+    except BadUrl:
+        return False
 
 
 def _bindings(text: str) -> list[Binding]:

@@ -38,7 +38,10 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The answer of a process at /readyz; `status` is HTTP's."""
+    """The answer of a process at /readyz; `status` is HTTP's.
+
+    next_store, next_ready: the store that it has open beside the one that it serves, and whether it would follow to it.
+    """
 
     url: str
     status: int
@@ -48,6 +51,8 @@ class Ready:
     pid: int
     started: str
     abilities: tuple[str, ...] = ()
+    next_store: str = ""
+    next_ready: bool = False
 
     @property
     def process(self) -> tuple[int, str]:
@@ -81,7 +86,17 @@ def asked(url: str) -> Ready | str:
     text = {name: str(body.get(name) or "") for name in ("engine", "store", "fence", "started")}
     able = body.get("abilities")
     abilities = tuple(map(str, able)) if isinstance(able, list) else ()
-    return Ready(url, answer.status_code, pid=pid, abilities=abilities, **text)
+    other = body.get("next")
+    beside = other if isinstance(other, dict) else {}
+    return Ready(
+        url,
+        answer.status_code,
+        pid=pid,
+        abilities=abilities,
+        next_store=str(beside.get("store") or ""),
+        next_ready=beside.get("ready") is True,
+        **text,
+    )
 
 
 def unable(urls: Sequence[str], ability: str) -> list[str]:

@@ -7,13 +7,13 @@ they ended with 0.
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from typing import Any, TypeAlias
 
 from db.cutover import hooks, pointer, services, switch_record
 from db.cutover.advice import PointerTo
 from db.cutover.context import RunContext
+from db.cutover.pointer import address
 from db.cutover.services import Ready
 from db.cutover.switch_record import Switched
 from db.environments import Environment
@@ -136,11 +136,39 @@ def store_identity(place: Place) -> str:
         raise Failure("a store that answers", str(error), where=place.redacted) from None
 
 
-def address(place: Place) -> switch_record.StoreAddress:
-    """Return what tells the store from others, without its password and parameters."""
-    if isinstance(place, LegacyUrl):
-        return (os.path.realpath(place.path),)
-    return place.host, place.port, place.dbname, place.schema, place.user
+def offered(context: RunContext, place: Place) -> bool:
+    """Return True if every process has this store open beside the one that it serves, and would follow to it."""
+    identity = store_identity(place)
+    answers = [services.ask(url) for url in context.env.services]
+    return all(ready is not None and ready.next_ready and ready.next_store == identity for ready in answers)
+
+
+def offer(context: RunContext, place: Place, value: str) -> dict[str, Any]:
+    """Name the store as the next one in the pointer's file, run `deploy` and `restart`, and wait for every process.
+
+    Raises Failure if the lock is lost, a hook fails, or a process has not opened it in time.
+    """
+    identity = store_identity(place)
+    served = services.engine(pointer.url(context.env.pointer))
+    with hooks.writing_pointer(context.env, context.journal, context.require_lock):
+        pointer.write_next(context.env.pointer, value)
+    for hook in ("deploy", "restart"):
+        hooks.run(
+            context.env,
+            hook,
+            context.journal,
+            engine=served,
+            timeout_seconds=HOOK_SECONDS,
+            require=context.require_lock,
+        )
+    new = services.wait_for(
+        context.env.services,
+        lambda ready: ready.status == services.OK and ready.next_ready and ready.next_store == identity,
+        what=f"every process to have {place.redacted} open beside the store that it serves",
+        timeout_seconds=READY_SECONDS,
+        fault=lambda ready: "" if ready.next_ready else "says that its next store is not ready",
+    )
+    return {"next": [ready.pid for ready in new]}
 
 
 def _left(context: RunContext, at_most: float) -> float:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from threading import Event
+
 import pytest
 
 from db import ops, transfer
@@ -51,6 +55,28 @@ def test_players_play_until_the_window_and_all_of_it_is_on_postgres(world: World
     assert not captured(world)
     assert report.read_only_seconds is not None
     assert report.read_only_seconds < 1
+
+
+def test_no_request_is_refused_in_the_window_or_after_it(world: World) -> None:
+    """Players ask all the while, until the process was restarted with Postgres first; each is answered once."""
+    ended, statuses = Event(), []
+
+    def play() -> None:
+        for n in count():
+            statuses.append(world.act(n % len(world.unfinished), f"steady-{n}").status_code)
+            if ended.is_set():
+                return
+
+    with ThreadPoolExecutor(1) as executor:
+        playing = executor.submit(play)
+        try:
+            report = world.cutover(offline=False, observer=lambda when, step: ended.set() if step == "switch" else None)
+        finally:
+            ended.set()
+        playing.result()
+    assert {status for status in statuses if status >= 500} == set()
+    assert report.read_only_seconds is not None
+    world.assert_open_on_postgres()
 
 
 @pytest.mark.parametrize("step", BEFORE_THE_WINDOW)
