@@ -272,9 +272,9 @@ def test_a_bug_that_takes_three_is_found_by_three_and_by_no_two_of_them(suite: p
     suite.makeconftest(UNLOCKED_AFTER_A_WAIT)
     three = "claim_mail+claim_all_mail+enhance"
     two = ("claim_mail+claim_all_mail", "claim_mail+enhance", "claim_all_mail+enhance")
-    found = run(suite, "--races=gate", "-k", three)
-    found.assert_outcomes(failed=1, deselected=found.parseoutcomes()["deselected"])
-    found.stdout.re_match_lines(
+    result = run(suite, "--races=gate", "-k", three)
+    result.assert_outcomes(failed=1, deselected=result.parseoutcomes()["deselected"])
+    result.stdout.re_match_lines(
         [
             r"pairs\.toml: \d+ of 32 orders ended as no serial order does",
             r"  a: claim_mail",
@@ -285,7 +285,7 @@ def test_a_bug_that_takes_three_is_found_by_three_and_by_no_two_of_them(suite: p
             r"  again: pytest scenarios/pairs.toml::claim_mail\+claim_all_mail\+enhance .* --race-order=[abc]+",
         ]
     )
-    again = re.search(r"again: pytest (\S+) (\S+) (\S+)", found.stdout.str())
+    again = re.search(r"again: pytest (\S+) (\S+) (\S+)", result.stdout.str())
     assert again is not None
     suite.runpytest_inprocess(*PLUGIN, *again.groups()).assert_outcomes(failed=1)
     items = [f"scenarios/{pairs.FILE}::{each}" for each in two]
