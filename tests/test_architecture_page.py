@@ -42,11 +42,11 @@ def test_the_page_has_the_parts_of_a_package_in_their_order(package: str, pytest
     part = re.compile(rf"(<!-- packages of {package} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
     expected = f"{table(package)}\n"
     if pytestconfig.getoption("--write-pages"):
-        PAGE.write_text(part.sub(lambda found: found[1] + expected + found[3], text), "utf-8")
+        PAGE.write_text(part.sub(lambda match: match[1] + expected + match[3], text), "utf-8")
         return
-    found = part.search(text)
-    assert found, package
-    assert found[2] == expected, "write it: pytest tests/test_architecture_page.py --write-pages"
+    match = part.search(text)
+    assert match, package
+    assert match[2] == expected, "write it: pytest tests/test_architecture_page.py --write-pages"
 
 
 def test_each_file_that_the_page_names_is_there() -> None:

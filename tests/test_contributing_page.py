@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-CODE = [" ".join(found.split()) for found in re.findall(r"`([^`]+)`", PAGE)]
+CODE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", PAGE)]
 PARTS = ("game/", "db/", "harness/", "scenarios", "tests/", "docs/", ".ci/")
 RECIPES = ("An action", "A column", "A legacy field", "A scenario", "A fault", "A step of a runbook")
 

@@ -207,7 +207,7 @@ def _stages_twice_and_no_stages(row: LegacyRow, _draw: Random) -> None:
 
 
 @_anomaly("equipmentPresets")
-def _odd_presets(row: LegacyRow, _draw: Random) -> None:
+def _unusual_presets(row: LegacyRow, _draw: Random) -> None:
     row["equipmentPresets"] = (
         '[{"name":"하나","equipment":null},{"name":"하나"}, {"equipment":{}},{"name":"둘","equipment":[]}]'
     )

@@ -95,7 +95,7 @@ def _admin_log(n: int, players: list[Cell], draw: Random) -> JsonDocument:
     }
 
 
-def odd_key_values() -> Iterator[RowCells]:
+def unusual_key_values() -> Iterator[RowCells]:
     """Values that are no JSON, or no text at all."""
     yield "brokenFlag", '{"on":tru'
     yield "blobFlag", b"\x00\xff"

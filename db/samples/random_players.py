@@ -1,4 +1,4 @@
-"""Sketches of players: an id and what is `given`, drawn from a seed. The same for Postgres and for a legacy file.
+"""Made players: an id and what is `given`, drawn from a seed. The same for Postgres and for a legacy file.
 
 Most players can play: gold and materials to enhance with, something to wear, mail to claim, room for what it brings.
 Some have one of their things in another number (`db.samples.sizes`): none, one, or as many as there may be.
@@ -47,7 +47,7 @@ _MISSIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sketch:
+class RandomPlayer:
     """A player to make, by `rows`. quoted: the names in the rows are those of `db.samples.quoted_names`."""
 
     id: str
@@ -61,12 +61,12 @@ class Sketch:
         return quoted_names.rename(rows) if self.quoted else rows
 
 
-def sketches(players: int, seed: int) -> Iterator[Sketch]:
+def random_players(players: int, seed: int) -> Iterator[RandomPlayer]:
     """Yield that many players; those of a smaller number are the first of a larger one."""
     names = Faker("ko_KR")
     names.seed_instance(seed)
     for n in range(players):
-        yield _sketch(n, names, Random(f"{seed}/{n}"))  # noqa: S311 - variety, not secrecy
+        yield _random_player(n, names, Random(f"{seed}/{n}"))  # noqa: S311 - variety, not secrecy
 
 
 def new_uuid(draw: Random) -> str:
@@ -74,7 +74,7 @@ def new_uuid(draw: Random) -> str:
     return str(UUID(int=draw.getrandbits(128), version=4))
 
 
-def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
+def _random_player(n: int, names: Faker, draw: Random) -> RandomPlayer:
     level = draw.randrange(3, 60)
     bag, kinds = _bag(draw)
     worn = _worn(kinds, level, draw)
@@ -99,7 +99,9 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
     kind = "admin-" if n == 0 else "test-" if n % 97 == 96 else ""
     player = f"user-{kind}{new_uuid(draw)}"
     quoted = quoted_names.has_some(n)
-    return Sketch(quoted_names.player_name(player) if quoted else player, account, Given.model_validate(given), quoted)
+    return RandomPlayer(
+        quoted_names.player_name(player) if quoted else player, account, Given.model_validate(given), quoted
+    )
 
 
 def _numbers(n: int) -> dict[str, int]:

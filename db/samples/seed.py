@@ -33,7 +33,7 @@ from db.samples import builders, legacy_tables
 from db.samples.anomalies import assign
 from db.samples.anomaly import Anomaly
 from db.samples.fillings import Dealer
-from db.samples.random_players import sketches
+from db.samples.random_players import random_players
 from db.schema import draws, in_use, migrate
 from db.target import requirements
 from game import tables
@@ -110,7 +110,7 @@ def seed_legacy(
             user_columns=user_columns,
             progress=progress or Silent(),
         )
-        _other_tables(connection, ids, draw, odd_values=anomalies)
+        _other_tables(connection, ids, draw, unusual_values=anomalies)
     return Seeded(
         players=players,
         bytes=path.stat().st_size,
@@ -211,11 +211,11 @@ def _require_empty(conn: ops.Connection, owner: PostgresUrl) -> None:
 def _copy_players(conn: ops.Connection, players: int, seed: int, progress: Progress) -> list[str]:
     ids: list[str] = []
     with progress.bar("making players", players, "players") as advance:
-        for batch in _batches(sketches(players, seed), BATCH_PLAYERS):
-            made = [sketch.rows() for sketch in batch]
+        for batch in _batches(random_players(players, seed), BATCH_PLAYERS):
+            made = [player.rows() for player in batch]
             for table in tables.PLAYER_STATE:
                 _copy(conn, table, [record for rows in made for record in rows[table.name].values()])
-            ids += [sketch.id for sketch in batch]
+            ids += [player.id for player in batch]
             advance(len(batch))
     return ids
 
@@ -263,15 +263,15 @@ def _user_rows(
     players: int, seed: int, anomalies_of: Mapping[int, Sequence[Anomaly]], dealt: dict[str, tuple[str, ...]]
 ) -> Iterator[dict[str, Cell]]:
     dealer = Dealer() if anomalies_of else None
-    for n, sketch in enumerate(sketches(players, seed)):
-        row = builders.legacy_row(sketch.rows())
+    for n, player in enumerate(random_players(players, seed)):
+        row = builders.legacy_row(player.rows())
         draw = Random(f"{seed}/odd/{n}")  # noqa: S311 - variety, not secrecy
         for anomaly in anomalies_of.get(n, ()):
             anomaly.change(row, draw)
         if dealer is not None:
             taken = {column for anomaly in anomalies_of.get(n, ()) for column in anomaly.columns}
             if fillings := dealer.deal(n, row, taken):
-                dealt[sketch.id] = tuple(filling.column for filling in fillings)
+                dealt[player.id] = tuple(filling.column for filling in fillings)
         yield row
 
 
@@ -280,7 +280,7 @@ def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _other_tables(connection: sqlite3.Connection, ids: list[str], draw: Random, *, odd_values: bool) -> None:
+def _other_tables(connection: sqlite3.Connection, ids: list[str], draw: Random, *, unusual_values: bool) -> None:
     players: list[Cell] = list(ids)
     usernames = [row[0] for row in connection.execute("SELECT username FROM users ORDER BY rowid")]
     secrets = [legacy_tables.credentials(name, player, draw) for name, player in zip(usernames, players, strict=True)]
@@ -288,8 +288,8 @@ def _other_tables(connection: sqlite3.Connection, ids: list[str], draw: Random, 
     games = [legacy_tables.live_game(n, players, draw) for n in range(2 + len(players) // 20)]
     _insert(connection, "live_games", [tuple(game.values()) for game in games])
     _insert(connection, "kv", list(legacy_tables.key_values(players, draw)))
-    if odd_values:
-        _insert(connection, "kv", list(legacy_tables.odd_key_values()))
+    if unusual_values:
+        _insert(connection, "kv", list(legacy_tables.unusual_key_values()))
     _insert(connection, "schema_version", [(LEGACY_SCHEMA_VERSION,)])
 
 

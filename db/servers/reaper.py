@@ -81,8 +81,8 @@ class Registry:
 
     def do_leave(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget everything: it stays when the owner goes."""
-        for wards in (self.servers, self.folders, self.containers, self.guests):
-            wards.clear()
+        for kept in (self.servers, self.folders, self.containers, self.guests):
+            kept.clear()
         return {}
 
     def clear(self) -> list[str]:
@@ -186,15 +186,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
-    wards = Registry()
+    registry = Registry()
     try:
         for line in sys.stdin.buffer:
-            answer = json.dumps(wards.answer(json.loads(line)))
+            answer = json.dumps(registry.answer(json.loads(line)))
             with contextlib.suppress(BrokenPipeError):
                 os.write(sys.stdout.fileno(), answer.encode() + b"\n")
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        failed = wards.clear()
+        failed = registry.clear()
     for line in failed:
         sys.stderr.write(f"reaper: {line}\n")
     return 1 if failed else 0

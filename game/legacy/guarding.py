@@ -88,6 +88,8 @@ def guard(connection: sqlite3.Connection) -> sqlite3.Connection:
     # rest.
     connection.execute("PRAGMA trusted_schema=ON")
     connection.execute("PRAGMA cell_size_check=ON")
+    # How SQLite was built says whether it is ON: then to carry a player back would take what other tables have of him.
+    connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute(f"PRAGMA hard_heap_limit={HEAP_BYTES}").fetchall()
     connection.set_authorizer(_authorize)
     bounded_functions.install(connection, LIMITS, _DEADLINE.check)

@@ -57,7 +57,7 @@ BEGIN
     PERFORM set_config('{setting}', '{token}', true);
     {deletes}
     DELETE FROM {passes};
-    said := CASE WHEN {witness} THEN 'same' ELSE 'changed' END;
+    said := CASE WHEN {fingerprint} THEN 'same' ELSE 'changed' END;
 END
 $body$
 """
@@ -91,7 +91,7 @@ class Reset:
         self.conn = conn
         self._cursor = conn.cursor()
         self._start = start
-        self._seal = restriction
+        self._restriction = restriction
         conn.execute("SET lock_timeout = '1s'")
         conn.execute(NO_FOREIGN_KEYS)
         self._make_function()
@@ -125,7 +125,7 @@ class Reset:
     def _make_function(self) -> None:
         token = secrets.token_hex(16)
         digest = hashlib.sha256(token.encode()).hexdigest()
-        tables, witness = self._looked_at()
+        tables, fingerprint = self._looked_at()
         deletes = "".join(
             DELETE.format(number=number, table=table, passes=PASSES, few=FEW_BYTES, worn=WORN_BYTES)
             for number, table in enumerate(tables, 1)
@@ -137,14 +137,14 @@ class Reset:
             token=token,
             filled=", ".join(f"EXISTS (SELECT FROM {table})" for table in tables),
             deletes=deletes,
-            witness=witness,
+            fingerprint=fingerprint,
         )
         self.conn.execute(function.encode())
 
     def _looked_at(self) -> tuple[Sequence[str], str]:
         """Return the tables that may have been filled, and the condition under which all else is as at the start."""
-        start, restriction = self._start, self._seal
+        start, restriction = self._start, self._restriction
         empty = [table for table in start.empty if table != PASSES]
         if restriction is None or restriction.gaps(self.conn, start.rows):
-            return empty, start.witness.condition
+            return empty, start.fingerprint.condition
         return restriction.writable(self.conn, empty), f"{start.everybodys.condition} AND {restriction.condition}"

@@ -79,7 +79,7 @@ Functions of a session's own are not the database's; a crash leaves those of ses
 class StartState:
     """Digests by object and table, the rows of the few tables that don't begin empty, and which triggers fire.
 
-    Names of tables and triggers are as the server quotes them. empty: the tables that begin so. witness: holds
+    Names of tables and triggers are as the server quotes them. empty: the tables that begin so. fingerprint: holds
     in every clone of the same template until it is written to; everybodys: one of no more than any role may change.
     """
 
@@ -87,7 +87,7 @@ class StartState:
     rows: dict[str, bytes]
     switches: dict[tuple[str, str], str]
     empty: tuple[str, ...]
-    witness: Fingerprint
+    fingerprint: Fingerprint
     everybodys: Fingerprint
 
     @classmethod
@@ -96,7 +96,7 @@ class StartState:
         tables = _tables(conn)
         rows = {table: _copy_out(conn, table) for table, filled in tables.items() if filled}
         empty = tuple(table for table in tables if table not in rows)
-        return cls(_digests(conn), rows, _switches(conn), empty, *_witnesses(conn, rows))
+        return cls(_digests(conn), rows, _switches(conn), empty, *_fingerprints(conn, rows))
 
     @cached_property
     def has_sequences(self) -> bool:
@@ -104,7 +104,7 @@ class StartState:
         return any(name.startswith("sequence ") for name in self.digests)
 
     def restore(self, conn: psycopg.Connection) -> Self:
-        """Put it back and prove it; the state, with witnesses of what was proven. In autocommit, as who may do it."""
+        """Put it back and prove it. Returns the state, with fingerprints of what was proven. In autocommit."""
         with fence.own_pass(conn):
             conn.execute("SET LOCAL lock_timeout = '1s'")
             self._empty(conn)
@@ -113,8 +113,8 @@ class StartState:
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self.prove(conn)
-            witness, everybodys = _witnesses(conn, self.rows)
-        return replace(self, witness=witness, everybodys=everybodys)
+            fingerprint, everybodys = _fingerprints(conn, self.rows)
+        return replace(self, fingerprint=fingerprint, everybodys=everybodys)
 
     def _empty(self, conn: psycopg.Connection) -> None:
         """Truncate each table that was written to, if only by what was rolled back."""
@@ -149,7 +149,7 @@ class StartState:
             )
 
 
-def _witnesses(conn: psycopg.Connection, rows: Mapping[str, bytes]) -> tuple[Fingerprint, Fingerprint]:
+def _fingerprints(conn: psycopg.Connection, rows: Mapping[str, bytes]) -> tuple[Fingerprint, Fingerprint]:
     return Fingerprint.read(conn, rows), Fingerprint.read(conn, (), EVERYBODYS)
 
 

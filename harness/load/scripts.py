@@ -18,10 +18,13 @@ from game.rules.missions import MISSIONS
 
 Script: TypeAlias = list[tuple[str, dict[str, object]]]
 
-ENHANCED_ITEMS = 10
-WORN_ITEMS = 3
+ENHANCED_ITEMS = 12
+WORN_ITEMS = 5
 SOLD_STACKS = 4
+SALES_OF_A_STACK = 4
 OPENED_BUNDLES = 3
+PRESETS = ("rehearsal", "of the evening", "'a \\ name'")
+"""Few players with long scripts: what shows that an order was kept grows with the square of a player's requests."""
 
 
 def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Script]:
@@ -54,7 +57,7 @@ def script(rows: Rows, draw: Random) -> Script:
         *_tournaments(rows),
         *_bag(rows, user, draw),
         *_missions(rows),
-        [("save_preset", {"name": "rehearsal"}), ("apply_preset", {"name": "rehearsal"})],
+        *_presets(),
     ]
     draw.shuffle(chains)
     return [command for chain in chains for command in chain]
@@ -84,8 +87,13 @@ def _worn(rows: Rows, user: Record, draw: Random) -> Iterator[Script]:
     for item in draw.sample(fits, min(WORN_ITEMS, len(fits))):
         chain: Script = [("equip", {"item": item["id"]})]
         if draw.random() < 0.3:
-            chain.append(("unequip", {"slot": item["slot"]}))
+            chain += [("unequip", {"slot": item["slot"]}), *chain]
         yield chain
+
+
+def _presets() -> Iterator[Script]:
+    for name in PRESETS:
+        yield [("save_preset", {"name": name}), ("apply_preset", {"name": name})]
 
 
 def _forge(rows: Rows, draw: Random) -> Iterator[Script]:
@@ -103,12 +111,13 @@ def _tournaments(rows: Rows) -> Iterator[Script]:
 
 
 def _bag(rows: Rows, user: Record, draw: Random) -> Iterator[Script]:
-    """Sell one of some materials, open some bundles, and buy places once if the diamonds are there."""
+    """Sell some materials one by one, open some bundles, and buy places once if the diamonds are there."""
     bag = rows["user_inventory"].values()
     materials = [item["id"] for item in bag if item["name"] in catalog.MATERIALS]
     bundles = [item["id"] for item in bag if item["name"] in catalog.BUNDLES]
     for item_id in draw.sample(materials, min(SOLD_STACKS, len(materials))):
-        yield [("sell_item", {"item": item_id, "quantity": 1})]
+        for _ in range(SALES_OF_A_STACK):
+            yield [("sell_item", {"item": item_id, "quantity": 1})]
     for item_id in draw.sample(bundles, min(OPENED_BUNDLES, len(bundles))):
         yield [("open_bundle", {"item": item_id})]
     if int(user["diamonds"] or 0) >= catalog.places_price(int(user["places_material"] or 0)):

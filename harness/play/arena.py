@@ -132,14 +132,22 @@ class LegacyStage:
 
     def place(self, starts: Iterable[StartingPlayer]) -> None:
         """Make the file anew with these players in it."""
-        self.close()
-        private.make(self.path)
-        shutil.copyfile(self._empty, self.path)
+        self._copy(self._empty)
         with closing(sqlite_values.connect(self.path)) as connection, connection:
             connection.execute("BEGIN")
             for start in starts:
                 insert_legacy(connection, start.legacy)
         self._store = self._opened_by(self.path)
+
+    def place_copy(self, kept: Path) -> None:
+        """Make the file anew as one that `copy_to` kept: some 0.3 ms."""
+        self._copy(kept)
+        self._store = self._opened_by(self.path)
+
+    def _copy(self, other: Path) -> None:
+        self.close()
+        private.make(self.path)
+        shutil.copyfile(other, self.path)
 
     def copy_to(self, path: Path) -> None:
         """Copy the file as it is now, with what is in its write-ahead log, to a new path."""

@@ -26,7 +26,7 @@ from harness.scenarios.model import Scenario
 from harness.sweeps import crashes, fault_kinds, faults, legacy_faults
 from harness.sweeps.coverage import select_cases
 from harness.sweeps.fault_kinds import NO_FAULT, Fault, Killed
-from harness.sweeps.faults import Swept
+from harness.sweeps.faults import Clean, Swept
 from harness.sweeps.forkserver import CrashableWorker
 from harness.sweeps.proxied_database import ProxiedDatabase
 
@@ -34,6 +34,9 @@ ALL, GATE = "all", "gate"
 
 SELECTED = pytest.StashKey[Mapping[Path, Mapping[str, frozenset[int]]]]()
 """Where a gate has each fault strike, by file."""
+
+CLEAN = pytest.StashKey[tuple[Scenario, ProxiedDatabase, Clean]]()
+"""The last run without faults, whose scenario's other faults need no other; its scenario, and where it was run."""
 
 LEFT = pytest.StashKey[set[str]]()
 """Marks of the servers of crash tests that --keep left."""
@@ -128,7 +131,18 @@ class FaultItem(ScenarioItem):
     def sweep_wire(self, fault: Fault) -> None:
         """Sweep a fault on a database behind a proxy. Raises PlayFailed with its failures."""
         at, steps = self.point.at, self.point.steps
-        self.sweep(lambda: faults.sweep(self.file.scenario, fault, at, steps, to_first=self.to_first))
+        self.sweep(
+            lambda: faults.sweep(
+                self.file.scenario, fault, self._clean(fault.proxied), at, steps, to_first=self.to_first
+            )
+        )
+
+    def _clean(self, proxied: ProxiedDatabase) -> Clean:
+        """Return the run without faults, which is made once for the items of a scenario that follow each other."""
+        scenario, stash = self.file.scenario, self.config.stash
+        if CLEAN not in stash or stash[CLEAN][0] is not scenario or stash[CLEAN][1] is not proxied:
+            stash[CLEAN] = scenario, proxied, faults.run_clean(scenario, proxied)
+        return stash[CLEAN][2]
 
 
 class WireFaultItem(FaultItem):

@@ -36,6 +36,8 @@ class CaseComparison:
         self._struck: PreparedRequest | None = None
         self._is_kept = False
         self._early: list[Difference] = []
+        self.rows = Rows()
+        """As they were read last."""
 
     @property
     def struck(self) -> bool:
@@ -76,4 +78,5 @@ class CaseComparison:
     def _differences(self, end: FinalState) -> list[Difference]:
         if self._struck is not None and self._is_kept:
             end = requests.answered_again(end, self._struck.label)
-        return requests.differences(end, FinalState(tuple(self._answers), self._read()))
+        self.rows = self._read()
+        return requests.differences(end, FinalState(tuple(self._answers), self.rows))

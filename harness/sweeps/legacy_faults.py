@@ -1,7 +1,8 @@
 """The legacy store under faults: killed at each statement, locked by a real second writer, unplugged after an answer.
 
-As on the wire, the end must be that of a clean run, once the client has asked again; where the application was killed,
-the history checker judges the case too. A case costs some 30 ms.
+As on the wire, a case is the command that is struck and the next, from the file as it was before them, and the end must
+be that of a clean run, once the client has asked again; where the application was killed or the power cut, the history
+checker judges the case too. A case costs some 20 ms.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from game.dispatch import again
@@ -27,7 +29,7 @@ from harness.scenarios.model import Scenario
 from harness.sweeps import client_history
 from harness.sweeps.comparison import CaseComparison
 from harness.sweeps.fault_kinds import Moment
-from harness.sweeps.faults import CaseEnd, FaultCase, Swept, try_cases
+from harness.sweeps.faults import COMMANDS_OF_A_CASE, CaseEnd, FaultCase, Swept, try_cases
 from harness.sweeps.forkserver import CrashableWorker, Died
 from harness.sweeps.power_loss import lose_unsynced
 
@@ -39,7 +41,7 @@ IMPATIENT_SECONDS = 0.01
 
 def sweep_killed(
     scenario: Scenario,
-    place: LegacyStage,
+    stage: LegacyStage,
     crashable: CrashableWorker,
     at: int | None = None,
     steps: Collection[int] | None = None,
@@ -51,25 +53,26 @@ def sweep_killed(
     steps: the places of the commands in which it is killed, from 0; None: in all of them. to_first: end at the first
     case that fails, so that the file stays as it left it.
     """
-    began = time.monotonic()
-    todo = requests.prepared_requests(scenario)
-    statements, step_of, ends = _clean(scenario, place, crashable, todo)
-    cases = [
-        FaultCase(
-            Moment(n),
-            " ".join(statements[n].split()),
-            partial(_killed, scenario, place, crashable, todo, ends, n, is_kept=_is_kept(statements, step_of, n)),
-            statements[n].startswith("COMMIT"),
-        )
-        for n, step in enumerate(step_of)
-        if steps is None or step in steps
-    ]
-    return _sweep(KILLED, cases, todo, began, at, to_first=to_first)
+    with _run(scenario, stage) as run:
+        ran = _statements(run, crashable)
+        first = list(accumulate(map(len, ran), initial=0))
+        cases = [
+            FaultCase(
+                Moment(first[step] + n),
+                " ".join(statement.split()),
+                partial(_killed, run, crashable, step, n, is_kept=any(map(_commits, statements[:n]))),
+                _commits(statement),
+            )
+            for step, statements in enumerate(ran)
+            if steps is None or step in steps
+            for n, statement in enumerate(statements)
+        ]
+        return run.try_cases(KILLED, cases, at, to_first=to_first)
 
 
 def sweep_busy(
     scenario: Scenario,
-    place: LegacyStage,
+    stage: LegacyStage,
     at: int | None = None,
     steps: Collection[int] | None = None,
     *,
@@ -79,21 +82,20 @@ def sweep_busy(
 
     to_first: end at the first case that fails, so that the file stays as it left it.
     """
-    began = time.monotonic()
-    todo = requests.prepared_requests(scenario)
-    ends = _ends(scenario, place, todo)
-    cases = [
-        FaultCase(Moment(k), "BEGIN IMMEDIATE", partial(_busy, scenario, place, todo, ends, Moment(k, lasts)))
-        for k in range(len(todo))
-        if steps is None or k in steps
-        for lasts in (False, True)
-    ]
-    return _sweep(BUSY, cases, todo, began, at, to_first=to_first)
+    with _run(scenario, stage) as run:
+        run.play(run.carry_out)
+        cases = [
+            FaultCase(Moment(step), "BEGIN IMMEDIATE", partial(_busy, run, step, lasts=lasts))
+            for step in range(len(run.todo))
+            if steps is None or step in steps
+            for lasts in (False, True)
+        ]
+        return run.try_cases(BUSY, cases, at, to_first=to_first)
 
 
 def sweep_power_cut(
     scenario: Scenario,
-    place: LegacyStage,
+    stage: LegacyStage,
     crashable: CrashableWorker,
     at: int | None = None,
     steps: Collection[int] | None = None,
@@ -104,157 +106,156 @@ def sweep_power_cut(
 
     to_first: end at the first case that fails, so that the file stays as it left it.
     """
-    began = time.monotonic()
-    todo = requests.prepared_requests(scenario)
-    ends = _ends(scenario, place, todo)
-    cases = [
-        FaultCase(Moment(k, after=True), "(the answer)", partial(_power_cut, scenario, place, crashable, todo, ends, k))
-        for k, (_, answer) in enumerate(ends[-1].answers)
-        if answer.startswith(requests.GRANTED) and (steps is None or k in steps)
-    ]
-    return _sweep(POWER_CUT, cases, todo, began, at, to_first=to_first)
+    with _run(scenario, stage) as run:
+        run.play(run.carry_out)
+        cases = [
+            FaultCase(Moment(step, after=True), "(the answer)", partial(_power_cut, run, crashable, step))
+            for step, (_label, answer) in enumerate(run.ends[-1].answers)
+            if answer.startswith(requests.GRANTED) and (steps is None or step in steps)
+        ]
+        return run.try_cases(POWER_CUT, cases, at, to_first=to_first)
 
 
-def _ends(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]) -> list[FinalState]:
-    """Run the scenario without faults. Returns how things stood after each command."""
-    answers: list[str] = []
-    ends: list[FinalState] = []
-    for store, prepared in _placed(scenario, place, todo):
-        answers.append(requests.carry_out(store, prepared, clock=requests.standing))
-        ends.append(_end(scenario, place, todo, answers))
-    return ends
+class LegacyRun:
+    """A run without faults, with a copy of the file before each command; its cases begin with one of the copies."""
+
+    def __init__(self, scenario: Scenario, stage: LegacyStage, folder: Path) -> None:
+        self._began = time.monotonic()
+        self._players = tuple(scenario.given)
+        self._folder = folder
+        self.stage = stage
+        self.todo = requests.prepared_requests(scenario)
+        stage.place(arena.starts(scenario).values())
+        self.opening = self.read()
+        self.ends: list[FinalState] = []
+
+    def play(self, carry_out: Callable[[PreparedRequest], str]) -> None:
+        """Carry the commands out, each in the way that is given. The laws have to hold of the end."""
+        answers: list[tuple[str, str]] = []
+        for step, prepared in enumerate(self.todo):
+            self.stage.copy_to(self._kept(step))
+            answers.append((prepared.label, carry_out(prepared)))
+            self.ends.append(FinalState(tuple(answers), self.read()))
+        # Every case is compared with this run, so that the laws hold of what is equal to it.
+        invariants.require_sound(self.opening, self.ends[-1].rows, "the run without a fault")
+
+    def carry_out(self, prepared: PreparedRequest) -> str:
+        """Carry a command out, without any fault. Returns the answer."""
+        return requests.carry_out(self.stage.store, prepared, clock=requests.standing)
+
+    def begin(self, step: int) -> CaseComparison:
+        """Put the file to what it was before a command, and return the comparison of a case that begins with it."""
+        self.stage.place_copy(self._kept(step))
+        return CaseComparison(self.todo, self.ends, self.read, begun=step)
+
+    def go_on(self, case: CaseComparison, step: int) -> None:
+        """Carry out the rest of a case, after the command that was struck."""
+        for prepared in self.todo[step + 1 : step + COMMANDS_OF_A_CASE]:
+            case.answered(requests.carry_out(self.stage.store, prepared))
+
+    def end(self, case: CaseComparison, *missed: Difference, judged: bool) -> CaseEnd:
+        """Return the end of a case. missed: how the fault came to nothing; judged: the history checker looks at it."""
+        differences = case.end()
+        wrong = client_history.differences(*case.asked, self.opening, case.rows) if judged else ()
+        return CaseEnd(not missed, case.path, (*missed, *differences, *wrong))
+
+    def try_cases(self, fault: str, cases: Sequence[FaultCase], at: int | None, *, to_first: bool) -> Swept:
+        """Try the cases, or only those at one moment; see `faults.try_cases`."""
+        tried = [case for case in cases if at in (None, case.moment.k)]
+        commits = sum(case.commits for case in cases) if at is None else 0
+        return try_cases(fault, tried, self.todo, commits, self._began, to_first=to_first)
+
+    def read(self) -> Rows:
+        """Return all rows of the scenario's players."""
+        rows = Rows()
+        for player in self._players:
+            own = again(lambda player=player: self.stage.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
+            for table, records in own.items():
+                rows.table(table).update(records)
+        return rows
+
+    def _kept(self, step: int) -> Path:
+        return self._folder / f"{step}.sqlite"
 
 
-def _sweep(
-    fault: str,
-    cases: Sequence[FaultCase],
-    todo: Sequence[PreparedRequest],
-    began: float,
-    at: int | None,
-    *,
-    to_first: bool,
-) -> Swept:
-    tried = [case for case in cases if at in (None, case.moment.k)]
-    commits = sum(case.commits for case in cases) if at is None else 0
-    return try_cases(fault, tried, todo, commits, began, to_first=to_first)
+@contextmanager
+def _run(scenario: Scenario, stage: LegacyStage) -> Iterator[LegacyRun]:
+    """Place the players; the copies go beside the stage's own file, and are removed."""
+    with tempfile.TemporaryDirectory(dir=stage.path.parent) as folder:
+        yield LegacyRun(scenario, stage, Path(folder))
 
 
-def _clean(
-    scenario: Scenario, place: LegacyStage, crashable: CrashableWorker, todo: Sequence[PreparedRequest]
-) -> tuple[list[str], list[int], list[FinalState]]:
-    """Run the scenario without faults.
+def _statements(run: LegacyRun, crashable: CrashableWorker) -> list[list[str]]:
+    """Run the scenario without faults in an application that may be killed. Returns the statements of each command."""
+    ran: list[list[str]] = []
 
-    Returns its statements, for each the place of its command, and how things stood after each command.
+    def carry_out(prepared: PreparedRequest) -> str:
+        crashable.die_at(-1)
+        answer = crashable.carry_out(prepared) or requests.UNANSWERED
+        ran.append(crashable.statements())
+        return answer
+
+    crashable.start(_url(run.stage.path))
+    run.play(carry_out)
+    crashable.end()
+    return ran
+
+
+def _commits(statement: str) -> bool:
+    return statement.startswith("COMMIT")
+
+
+def _killed(run: LegacyRun, crashable: CrashableWorker, step: int, n: int, *, is_kept: bool) -> CaseEnd:
+    """Run a case in which the application is killed before the n-th statement of a command.
+
+    is_kept: the command has committed by then.
     """
-    place.place(arena.starts(scenario).values())
-    opening = _read(scenario, place)
-    crashable.start(_url(place.path))
-    crashable.die_at(-1)
-    answers: list[str] = []
-    step_of: list[int] = []
-    ends: list[FinalState] = []
-    for step, prepared in enumerate(todo):
-        answers.append(crashable.carry_out(prepared) or requests.UNANSWERED)
-        statements = crashable.statements()
-        step_of += [step] * (len(statements) - len(step_of))
-        ends.append(_end(scenario, place, todo, answers))
-    crashable.end()
-    # Every case is compared with this run, so that the laws hold of what is equal to it.
-    invariants.require_sound(opening, ends[-1].rows, "the run without a fault")
-    return statements, step_of, ends
-
-
-def _is_kept(statements: Sequence[str], step_of: Sequence[int], n: int) -> bool:
-    """Return True if the command of the n-th statement has committed before that statement."""
-    return any(step_of[k] == step_of[n] and statements[k].startswith("COMMIT") for k in range(n))
-
-
-def _killed(
-    scenario: Scenario,
-    place: LegacyStage,
-    crashable: CrashableWorker,
-    todo: Sequence[PreparedRequest],
-    ends: Sequence[FinalState],
-    n: int,
-    *,
-    is_kept: bool,
-) -> CaseEnd:
-    """Run a case in which the application is killed before its n-th statement. is_kept: its command has committed."""
-    place.place(arena.starts(scenario).values())
-    crashable.start(_url(place.path))
+    case = run.begin(step)
+    crashable.start(_url(run.stage.path))
     crashable.die_at(n)
-    case = CaseComparison(todo, ends, partial(_read, scenario, place))
-    for prepared in todo:
-        answer, struck = None, False
-        if not case.struck:
-            try:
-                answer = crashable.carry_out(prepared)
-            except Died as death:
-                struck = death.killed
-        case.answered(answer or requests.carry_out(place.store, prepared))
-        if struck:
-            case.strike(is_kept=is_kept)
+    answer, is_killed = None, False
+    try:
+        answer = crashable.carry_out(run.todo[step])
+    except Died as death:
+        is_killed = death.killed
     crashable.end()
-    missed = [] if case.struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
-    start = _together(player.rows for player in arena.starts(scenario).values())
-    wrong = client_history.differences(*case.asked, start, _read(scenario, place))
-    return CaseEnd(case.struck, case.path, (*missed, *case.end(), *wrong))
+    case.answered(answer or requests.carry_out(run.stage.store, run.todo[step]))
+    if is_killed:
+        case.strike(is_kept=is_kept)
+    run.go_on(case, step)
+    alive = Difference("the application", f"killed at statement {n} of its command", "alive at the end")
+    return run.end(case, *(() if is_killed else (alive,)), judged=True)
 
 
-def _power_cut(
-    scenario: Scenario,
-    place: LegacyStage,
-    crashable: CrashableWorker,
-    todo: Sequence[PreparedRequest],
-    ends: Sequence[FinalState],
-    k: int,
-) -> CaseEnd:
-    """Run a case in which the power fails once the client has the answer to the k-th command."""
-    place.place(arena.starts(scenario).values())
-    case = CaseComparison(todo, ends, partial(_read, scenario, place))
-    with tempfile.TemporaryDirectory(dir=place.path.parent) as folder:
+def _power_cut(run: LegacyRun, crashable: CrashableWorker, step: int) -> CaseEnd:
+    """Run a case in which the power fails once the client has the answer to a command."""
+    case = run.begin(step)
+    path = run.stage.path
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         synced = Path(folder)
-        shutil.copyfile(place.path, synced / place.path.name)
-        crashable.start(_url(place.path), synced)
-        for prepared in todo[: k + 1]:
-            case.answered(crashable.carry_out(prepared) or requests.UNANSWERED)
+        shutil.copyfile(path, synced / path.name)
+        crashable.start(_url(path), synced)
+        case.answered(crashable.carry_out(run.todo[step]) or requests.UNANSWERED)
         crashable.lose()
-        lose_unsynced(place.path, synced)
+        lose_unsynced(path, synced)
     case.strike(is_kept=False)
-    for prepared in todo[k + 1 :]:
-        case.answered(requests.carry_out(place.store, prepared))
-    return CaseEnd(case.struck, case.path, tuple(case.end()))
+    run.go_on(case, step)
+    return run.end(case, judged=True)
 
 
-def _placed(
-    scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]
-) -> Iterator[tuple[LegacyStore, PreparedRequest]]:
-    """Place the players and yield each command, with a store on the file that does not wait long for its lock."""
-    place.place(arena.starts(scenario).values())
-    with closing(LegacyStore(place.path, busy_timeout_seconds=IMPATIENT_SECONDS)) as store:
-        for prepared in todo:
-            yield store, prepared
-
-
-def _busy(
-    scenario: Scenario,
-    place: LegacyStage,
-    todo: Sequence[PreparedRequest],
-    ends: Sequence[FinalState],
-    moment: Moment,
-) -> CaseEnd:
-    """Run a case in which the file is busy at the k-th command; `after`: until the client has given up once."""
-    case = CaseComparison(todo, ends, partial(_read, scenario, place))
+def _busy(run: LegacyRun, step: int, *, lasts: bool) -> CaseEnd:
+    """Run a case in which the file is busy at a command; `lasts`: until the client has given up once."""
+    case = run.begin(step)
     waited: list[float] = []
-    for n, (store, prepared) in enumerate(_placed(scenario, place, todo)):
-        if n != moment.k:
-            case.answered(requests.carry_out(store, prepared))
-            continue
-        with _second_writer(place.path) as writer:
-            case.answered(_beside(writer, store, prepared, waited, lasts=moment.after))
-        case.strike(is_kept=False)
-    missed = [] if waited else [Difference("the store", "turned away by the other writer", "let through")]
-    return CaseEnd(bool(waited), case.path, (*missed, *case.end()))
+    with (
+        closing(LegacyStore(run.stage.path, busy_timeout_seconds=IMPATIENT_SECONDS)) as store,
+        closing(Writer(run.stage.path)) as writer,
+    ):
+        case.answered(_beside(writer, store, run.todo[step], waited, lasts=lasts))
+    case.strike(is_kept=False)
+    run.go_on(case, step)
+    past = Difference("the store", "turned away by the other writer", "let through")
+    return run.end(case, *(() if waited else (past,)), judged=False)
 
 
 def _beside(writer: Writer, store: LegacyStore, prepared: PreparedRequest, waited: list[float], *, lasts: bool) -> str:
@@ -287,33 +288,6 @@ class Writer:
     def close(self) -> None:
         """Close the connection, which releases the lock."""
         self._connection.close()
-
-
-@contextmanager
-def _second_writer(path: Path) -> Iterator[Writer]:
-    with closing(Writer(path)) as writer:
-        yield writer
-
-
-def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], answers: Sequence[str]) -> FinalState:
-    """Return how things stand once the first commands have been answered so."""
-    labels = (prepared.label for prepared in todo)
-    return FinalState(tuple(zip(labels, answers, strict=False)), _read(scenario, place))
-
-
-def _read(scenario: Scenario, place: LegacyStage) -> Rows:
-    return _together(
-        again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
-        for player in scenario.given
-    )
-
-
-def _together(players: Iterable[Rows]) -> Rows:
-    rows = Rows()
-    for own in players:
-        for table, records in own.items():
-            rows.table(table).update(records)
-    return rows
 
 
 def _url(path: Path) -> str:

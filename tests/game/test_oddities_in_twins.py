@@ -121,8 +121,8 @@ def test_an_oddity_is_the_same_on_both_stores_under_every_action(
         rows = [place.store.read(f"{action}-hana") for place in (postgres, legacy)]
         assert rows[0] is not None
         assert rows[1] is not None
-        if found := [*differences(rows[0], rows[1])]:
-            differing[action] = found
+        if different := [*differences(rows[0], rows[1])]:
+            differing[action] = different
     assert differing == {}
 
 

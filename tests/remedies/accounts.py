@@ -59,7 +59,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/snapshots/dump.py": (2, "tests/db/snapshots/test_snapshots_hostile.py"),
     "db/snapshots/kept.py": (1, "tests/db/snapshots/test_kept.py"),
     "db/snapshots/staging_schema.py": (1, "tests/db/snapshots/test_snapshots_hostile.py"),
-    "db/snapshots/manifest.py": (1, "tests/db/snapshots/test_snapshots_odd_places.py"),
+    "db/snapshots/manifest.py": (1, "tests/db/snapshots/test_snapshots_unusual_places.py"),
     "db/snapshots/postgres.py": (2, "tests/db/snapshots/test_snapshots_hostile.py"),
     "db/snapshots/trial.py": (2, "tests/db/snapshots/test_revisions_tried.py"),
     "db/snapshots/trust.py": (4, "tests/db/snapshots/test_snapshots_signed.py"),

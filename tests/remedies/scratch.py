@@ -244,9 +244,9 @@ def scratch(folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch, templ
         yield made
 
 
-def another_database(found: Scratch) -> PostgresUrl:
+def another_database(scratch: Scratch) -> PostgresUrl:
     """A second, blank database of the same owner."""
-    name = f"{found.server.mark}{secrets.token_hex(4)}"
-    found.sql(f'CREATE DATABASE "{name}" OWNER "{found.own.owner.user}"')
-    found.stack.callback(found.server.drop_database, name)
-    return found.own.owner.with_(dbname=name)
+    name = f"{scratch.server.mark}{secrets.token_hex(4)}"
+    scratch.sql(f'CREATE DATABASE "{name}" OWNER "{scratch.own.owner.user}"')
+    scratch.stack.callback(scratch.server.drop_database, name)
+    return scratch.own.owner.with_(dbname=name)

@@ -122,9 +122,9 @@ def standings() -> list[MoveStatus]:
     ]
 
 
-def refusal(command: str, found: MoveStatus, env: Environment) -> ToolError | None:
+def refusal(command: str, status: MoveStatus, env: Environment) -> ToolError | None:
     try:
-        MAY[command](found, env)
+        MAY[command](status, env)
     except ToolError as error:
         return error
     return None

@@ -13,7 +13,7 @@ from db.legacy.source import Source, opened
 from db.transfer import soundness
 from db.transfer.soundness import CONTENTS, SOUNDNESS
 from game.legacy.numbering import RECEIPTS
-from tests.db.legacy.odd_cases import Step, case, in_schema
+from tests.db.legacy.unusual_cases import Step, case, in_schema
 
 CHECKS = {check.__name__: check for check in (*SOUNDNESS, *CONTENTS)}
 NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, t TEXT"
@@ -61,12 +61,12 @@ def refusing(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name, check in CHECKS.items():
         with opened(path) as source:
             source.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
-            if found := found_by(check, source):
-                refused[name] = found
+            if refusal := refusal_of(check, source):
+                refused[name] = refusal
     return refused
 
 
-def found_by(check: Callable[[Source], None], source: Source) -> str:
+def refusal_of(check: Callable[[Source], None], source: Source) -> str:
     try:
         check(source)
     except Refusal as refusal:
@@ -83,5 +83,5 @@ def test_a_file_that_is_sound_passes_each_check(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_refuses_what_no_other_does(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = case(name, *PLANTS[name]).write(tmp_path / "game.db")
-    found = refusing(path, monkeypatch)
-    assert set(found) == {name}, found
+    refusals = refusing(path, monkeypatch)
+    assert set(refusals) == {name}, refusals

@@ -13,7 +13,7 @@ from db import transfer
 from db.errors import Refusal
 from db.legacy import schema_code
 from tests.db.legacy import hostile_files
-from tests.db.legacy.odd_cases import run_elsewhere
+from tests.db.legacy.unusual_cases import run_elsewhere
 from tests.db.transfer.transferring import seeded, sqlite
 
 

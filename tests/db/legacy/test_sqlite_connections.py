@@ -1,8 +1,8 @@
 """Every connection that the programs open to a SQLite file: what it may do, and how durable its commits are.
 
-A call that is not in PLACES fails, so whoever opens another one says here what it is for. How SQLite syncs by default
-depends on how it was built, so each connection that writes to the game's file sets it, and these tests begin with the
-least durable default.
+A call that is not in PLACES fails, so whoever opens another one says here what it is for. How SQLite syncs by default,
+and whether it acts on foreign keys, depends on how it was built, so each connection that writes to the game's file sets
+both, and these tests begin with the worst defaults.
 """
 
 from __future__ import annotations
@@ -140,33 +140,41 @@ def test_every_connection_is_listed_and_is_what_the_list_says() -> None:
     assert wrong == []
 
 
-class Recorder(sqlite_values._Connection):
-    """Begins with the least durable default, and notes how commits are synced when a transaction begins to write."""
+WORST = {"synchronous": "OFF", "foreign_keys": "ON"}
+"""Settings of a connection whose defaults depend on how SQLite was built."""
 
-    synced: ClassVar[list[int]] = []
+WANTED = {"synchronous": 3, "foreign_keys": 0}
+"""Each commit is synced (EXTRA), and the folder too where the commit is a journal's removal; no row takes another."""
+
+
+class Recorder(sqlite_values._Connection):
+    """Begins with the worst defaults, and notes the settings with which a transaction begins to write."""
+
+    noted: ClassVar[list[dict[str, int]]] = []
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        super().execute("PRAGMA main.synchronous = OFF")
+        for setting, value in WORST.items():
+            super().execute(f"PRAGMA {setting} = {value}")
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         if sql.startswith("BEGIN IMMEDIATE"):
-            self.synced.append(super().execute("PRAGMA main.synchronous").fetchone()[0])
+            self.noted.append(
+                {setting: super(Recorder, self).execute(f"PRAGMA {setting}").fetchone()[0] for setting in WORST}
+            )
         return super().execute(sql, parameters)
 
 
 @pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How the transactions that write were synced, of connections made from here on."""
-    values: list[int] = []
-    monkeypatch.setattr(Recorder, "synced", values)
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """The settings of the transactions that write, of connections made from here on."""
+    values: list[dict[str, int]] = []
+    monkeypatch.setattr(Recorder, "noted", values)
     monkeypatch.setattr(sqlite_values, "_Connection", Recorder)
     return values
 
 
 PASS = "a pass of the tests"
-EXTRA = 3
-"""The value of PRAGMA synchronous that syncs each commit, and the folder where the commit is a journal's removal."""
 
 
 def _play(path: Path) -> None:
@@ -238,8 +246,8 @@ def test_every_writer_is_tried() -> None:
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
 @pytest.mark.parametrize("place", WRITERS)
-def test_a_writer_of_the_games_file_syncs_each_commit_and_leaves_the_journal_mode(
-    place: str, mode: str, synced: list[int], tmp_path: Path
+def test_a_writer_of_the_games_file_has_the_settings_wanted_and_leaves_the_journal_mode(
+    place: str, mode: str, noted: list[dict[str, int]], tmp_path: Path
 ) -> None:
     path = tmp_path / "game.db"
     seed.empty_legacy(path)
@@ -247,11 +255,11 @@ def test_a_writer_of_the_games_file_syncs_each_commit_and_leaves_the_journal_mod
         arena.insert_legacy(conn, builders.legacy_row(builders.player("hana", mail={"m1": {"gold": 50}})))
     with closing(sqlite3.connect(path)) as conn:
         assert conn.execute(f"PRAGMA journal_mode = {mode}").fetchone() == (mode,)
-    synced.clear()
+    noted.clear()
 
     WRITERS[place](path)
 
-    assert synced
-    assert set(synced) == {EXTRA}
+    assert noted
+    assert all(settings == WANTED for settings in noted)
     with closing(sqlite3.connect(path)) as conn:
         assert conn.execute("PRAGMA journal_mode").fetchone() == (mode,)

@@ -141,7 +141,7 @@ def silent_process(own: Watched) -> Iterator[Case]:
 
 
 @contextmanager
-def odd_pool_size(own: Watched) -> Iterator[Case]:
+def unusual_pool_size(own: Watched) -> Iterator[Case]:
     path = own.env.pointer.path.with_name("odd.env")
     path.write_text("POOL_SIZE=many\n")
     env = replace(own.env, services=(CLOSED,), pointer=Pointer(path))
@@ -226,7 +226,7 @@ CASES: dict[Callable[[Watched], AbstractContextManager[Case]], tuple[str, ...]] 
     statements_reset: OF_STATEMENTS,
     no_extension: OF_STATEMENTS,
     silent_process: (*OF_SERVICE, "one store", "connection pool in use", "waiting for a connection"),
-    odd_pool_size: ("room for a restart", "connection pool in use"),
+    unusual_pool_size: ("room for a restart", "connection pool in use"),
     no_certificate: ("settings of the certificate",),
     fortnight_too_short: ("unused indexes",),
     broken_handshake: ("certificate of the server",),

@@ -10,7 +10,7 @@ import pytest
 from db.legacy import declared_tables
 from db.samples import builders
 from db.samples.given import Given
-from db.samples.random_players import sketches
+from db.samples.random_players import random_players
 from game.legacy import codec, sqlite_values
 from game.rows import Rows, compare
 from game.tables import PLAYER_STATE, game_columns
@@ -186,16 +186,16 @@ def test_a_legacy_row_is_written_as_the_service_writes_it() -> None:
 
 
 def test_a_legacy_row_reads_as_the_player_it_was_made_for() -> None:
-    for sketch in sketches(60, seed=11):
-        rows = sketch.rows()
+    for player in random_players(60, seed=11):
+        rows = player.rows()
         decoded = codec.decode_row(builders.legacy_row(rows), rowid=1)
         assert decoded.findings == []
         assert compare(rows, state(decoded)) == {}
 
 
 def test_a_legacy_row_is_the_same_each_time() -> None:
-    (sketch,) = sketches(1, seed=4)
-    assert builders.legacy_row(sketch.rows()) == builders.legacy_row(sketch.rows())
+    (player,) = random_players(1, seed=4)
+    assert builders.legacy_row(player.rows()) == builders.legacy_row(player.rows())
 
 
 def test_a_legacy_row_can_be_rebuilt_from_its_rows() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from db.samples import fillings, quoted_names, seed, sizes
 from db.samples.fillings import Filling
-from db.samples.random_players import sketches
+from db.samples.random_players import random_players
 from game import tables
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import Cell
@@ -53,7 +53,7 @@ def users(path: Path) -> list[dict[str, Cell]]:
 def players(rows: list[dict[str, Cell]]) -> list[Rows]:
     """The same, as they are decoded; and one as a database is seeded with."""
     decoded = [codec.decode_row(row, rowid=n).rows for n, row in enumerate(rows, start=1)]
-    return [*decoded, *(sketch.rows() for sketch in sketches(1, seed=3))]
+    return [*decoded, *(player.rows() for player in random_players(1, seed=3))]
 
 
 def test_a_made_file_has_every_filling_with_which_a_player_plays_on(rows: list[dict[str, Cell]]) -> None:
@@ -103,18 +103,18 @@ def test_a_bag_is_exactly_full_in_some(players: list[Rows], kind: str) -> None:
 
 
 def filled(records: list[Record], name: str) -> set[str]:
-    found = set()
+    values = set()
     for record in records:
         value = record.get(name)
         if value is None:
-            found.add("NULL")
+            values.add("NULL")
         elif isinstance(value, bool):
-            found.add(str(value).lower())
+            values.add(str(value).lower())
         elif isinstance(value, int):
-            found.add("0" if value == 0 else "number")
+            values.add("0" if value == 0 else "number")
         else:
-            found.add({"": "''", "[]": "[]", "{}": "{}"}.get(str(value), "text"))
-    return found
+            values.add({"": "''", "[]": "[]", "{}": "{}"}.get(str(value), "text"))
+    return values
 
 
 def wanted(column: object) -> set[str]:
@@ -142,17 +142,17 @@ def test_every_column_of_a_table_holds_what_its_declaration_allows(players: list
 
 
 def test_each_size_is_made_and_nobody_but_every_fourth_has_one() -> None:
-    made = [*sketches(12 + 4 * len(sizes.SIZES), seed=9)]
-    assert all(sketch.given.bag for sketch in made[:12])
-    assert sum(not sketch.given.bag for sketch in made) == 1
-    assert sum(len(sketch.given.bag) == 1 for sketch in made) == 1
-    assert sum(sketch.given.gold == 0 for sketch in made) == 1
+    made = [*random_players(12 + 4 * len(sizes.SIZES), seed=9)]
+    assert all(player.given.bag for player in made[:12])
+    assert sum(not player.given.bag for player in made) == 1
+    assert sum(len(player.given.bag) == 1 for player in made) == 1
+    assert sum(player.given.gold == 0 for player in made) == 1
 
 
 def test_the_postgres_players_are_the_same_ones(players: list[Rows]) -> None:
     counts: dict[str, set[int]] = defaultdict(set)
-    for sketch in sketches(PLAYERS, seed=3):
-        for table, records in sketch.rows().items():
+    for player in random_players(PLAYERS, seed=3):
+        for table, records in player.rows().items():
             counts[table].add(len(records))
     assert {table for table, numbers in counts.items() if not {0, 1} <= numbers} == {"users"}
 

@@ -15,7 +15,7 @@ from db.errors import Refusal
 from db.legacy import declared_tables
 from db.ops import Phase, fence
 from db.samples import anomalies, seed
-from db.samples.random_players import sketches
+from db.samples.random_players import random_players
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import Cell
 from game.postgres.store import PostgresStore
@@ -199,9 +199,9 @@ def test_players_for_postgres_are_those_that_the_builder_makes(database: Databas
     result = seed.seed_postgres(database.owner, "test", 25, seed=6)
     assert len(result.ids) == 25
     with closing(PostgresStore(database.service)) as store:
-        for sketch in sketches(25, seed=6):
-            made = sketch.rows()
-            stored = store.read(sketch.id)
+        for player in random_players(25, seed=6):
+            made = player.rows()
+            stored = store.read(player.id)
             assert stored is not None
             assert compare(made, Rows({name: stored.get(name, {}) for name in made})) == {}
 

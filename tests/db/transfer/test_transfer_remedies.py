@@ -17,8 +17,8 @@ from harness.cli.commands import transfers
 from harness.cli.commands.transfers import TransferOptions
 from harness.databases import Database, Databases
 from harness.rehearsal import run as rehearsals
-from tests.db.legacy.odd_cases import PLAYERS, run, run_elsewhere
-from tests.db.legacy.odd_refused import REFUSED, Refused
+from tests.db.legacy.unusual_cases import PLAYERS, run, run_elsewhere
+from tests.db.legacy.unusual_refused import REFUSED, Refused
 from tests.db.transfer.transferring import load, seeded
 
 SQL = "With the game stopped, in the file: "

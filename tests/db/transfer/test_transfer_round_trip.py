@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from db import transfer
 from db.legacy.comparison import compare_files
 from harness.databases import Database, Databases
-from tests.db.legacy.odd_files import OddFile, odd_files
+from tests.db.legacy.unusual_files import UnusualFile, unusual_files
 from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite
 
 
@@ -36,9 +36,9 @@ EXAMPLES = settings().max_examples // 4
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-@given(file=odd_files())
-def test_an_odd_file_comes_back_from_the_database_alone(
-    file: OddFile, reused: Database, databases: Databases, folder: Path
+@given(file=unusual_files())
+def test_an_unusual_file_comes_back_from_the_database_alone(
+    file: UnusualFile, reused: Database, databases: Databases, folder: Path
 ) -> None:
     source, copy = folder / "odd.db", folder / "copy.db"
     file.write(source)

@@ -80,10 +80,10 @@ def test_a_timeout_of_the_service_reaches_the_server_or_the_driver(field: str, u
         for _first_and_second in range(2):
             with store.begin() as unit:
                 unit.connection.exec_driver_sql("select 1")
-                assert found(field, store, driver_of(unit)) == value
+                assert in_force(field, store, driver_of(unit)) == value
 
 
-def found(field: str, store: PostgresStore, driver: psycopg.Connection[Any]) -> float:
+def in_force(field: str, store: PostgresStore, driver: psycopg.Connection[Any]) -> float:
     if field in ON_THE_SERVER:
         query = "select setting::int from pg_settings where name = %s and unit = 'ms'"
         row = driver.execute(query, (ON_THE_SERVER[field],)).fetchone()

@@ -88,13 +88,13 @@ def test_an_env_file_that_is_wrong_leaves_everything_as_it_is(hana: LegacyPlace,
     old = running.ready()
     running.point_to("postgresql://u:hunter2hunter2@h/db?pgbouncer=true")
     running.process.send_signal(signal.SIGHUP)
-    eventually(lambda: found("restart_refused", running.log))
+    eventually(lambda: assert_in("restart_refused", running.log))
     assert running.ready() == old
     assert "pgbouncer" in running.log
     assert "hunter2" not in running.log
 
 
-def found(what: str, text: str) -> None:
+def assert_in(what: str, text: str) -> None:
     assert what in text
 
 
@@ -189,7 +189,7 @@ def test_a_request_in_flight_is_answered_before_the_end(postgres: PostgresPlace,
         waiting = threads.submit(running.act, "m1", "r1")
         eventually(lambda: one_waits(blocker))
         running.process.send_signal(signal.SIGTERM)
-        eventually(lambda: found('"stopping"', running.log))
+        eventually(lambda: assert_in('"stopping"', running.log))
         blocker.rollback()
         answer = waiting.result()
     assert (answer.status_code, answer.json()["replayed"]) == (200, False)

@@ -258,8 +258,8 @@ def test_a_plan_that_is_old_or_of_the_future_begins_nothing(world: World, hours:
 
 
 def test_a_dry_run_that_found_something_makes_no_plan(world: World) -> None:
-    found = world.with_(hooks=Hooks())
-    report = cutover(found, dry_run=True)
+    unready = world.with_(hooks=Hooks())
+    report = cutover(unready, dry_run=True)
     assert (report.verdict, report.plan) == ("refused", None)
     path = world.folder / "plan.json"
     path.write_text(json.dumps(plain(report)))

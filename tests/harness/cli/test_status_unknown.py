@@ -263,34 +263,34 @@ def test_it_prints_every_row_and_says_each_cause_once(
             assert ending.look(env).asked.control is not None, "the advice was followed"
 
 
-def _assert_told(found: environment_status.Status, parts: tuple[Part, ...], env: Environment) -> None:
-    assert [*found.found] == NAMES
+def _assert_told(status: environment_status.Status, parts: tuple[Part, ...], env: Environment) -> None:
+    assert [*status.found] == NAMES
     expected = {"http://127.0.0.1:1"}.union(*(part.unknown for part in parts))
-    assert set(found.unknown) == expected, found.rows
-    assert not found.whole
-    text = _text(found)
+    assert set(status.unknown) == expected, status.rows
+    assert not status.whole
+    text = _text(status)
     for part in parts:
         if part.words:
-            assert part.words in text, found.rows
+            assert part.words in text, status.rows
         if part.cause:
-            printed = str(found.found[part.cause])
+            printed = str(status.found[part.cause])
             assert "not known: " in printed
             assert "see " not in printed
-    _assert_said_once(found)
+    _assert_said_once(status)
     assert env.target_direct.password not in text or not env.target_direct.password
-    _assert_next(found.found["next"])
-    _assert_fits(found)
+    _assert_next(status.found["next"])
+    _assert_fits(status)
 
 
-def _text(found: environment_status.Status) -> str:
-    return "\n".join(" ".join(row) for row in found.rows)
+def _text(status: environment_status.Status) -> str:
+    return "\n".join(" ".join(row) for row in status.rows)
 
 
-def _assert_said_once(found: environment_status.Status) -> None:
-    causes = [value.partition("not known: ")[2] for _, value in found.rows if "not known: " in value]
+def _assert_said_once(status: environment_status.Status) -> None:
+    causes = [value.partition("not known: ")[2] for _, value in status.rows if "not known: " in value]
     printed = [cause for cause in causes if not cause.startswith("see ")]
     assert len(printed) == len(set(printed)), printed
-    assert all(cause.removeprefix("see ") in found.found for cause in causes if cause.startswith("see "))
+    assert all(cause.removeprefix("see ") in status.found for cause in causes if cause.startswith("see "))
 
 
 def _assert_next(steps: str | list[str]) -> None:
@@ -301,24 +301,24 @@ def _assert_next(steps: str | list[str]) -> None:
     assert len(steps) == len(set(steps))
 
 
-def _assert_fits(found: environment_status.Status) -> None:
+def _assert_fits(status: environment_status.Status) -> None:
     """At 80 columns no line is wider, and nothing but whole names is broken; elsewhere no line is broken."""
-    wide = _printed(found, terminal=False).splitlines()
-    assert len(wide) == sum(len(value.splitlines()) for _, value in found.rows)
-    narrow = _printed(found, terminal=True).splitlines()
+    wide = _printed(status, terminal=False).splitlines()
+    assert len(wide) == sum(len(value.splitlines()) for _, value in status.rows)
+    narrow = _printed(status, terminal=True).splitlines()
     assert max(map(cell_len, narrow)) <= 80
-    column = max(len(name) for name, _ in found.rows) + 2
-    words = {word for _, value in found.rows for word in value.split()}
+    column = max(len(name) for name, _ in status.rows) + 2
+    words = {word for _, value in status.rows for word in value.split()}
     for word in words:
         if cell_len(word) <= 80 - column:
             assert any(word in line for line in narrow), word
 
 
-def _printed(found: environment_status.Status, *, terminal: bool) -> str:
+def _printed(status: environment_status.Status, *, terminal: bool) -> str:
     screen = io.StringIO()
     out = Output(None)
     out._out = Console(file=screen, force_terminal=terminal, width=80, color_system=None)
-    out.fields(found.rows)
+    out.fields(status.rows)
     return screen.getvalue()
 
 

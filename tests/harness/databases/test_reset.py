@@ -43,7 +43,7 @@ CHANGES = (
     "ALTER ROLE CURRENT_USER SET work_mem = '7MB'",
     "SELECT lo_create(70707)",
 )
-"""Each is something that a witness must see."""
+"""Each is something that a fingerprint must see."""
 
 
 @pytest.fixture
@@ -135,14 +135,14 @@ def test_what_is_no_row_of_an_empty_table_is_noticed_and_put_back(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_witness_holds_until_anything_is_changed(database: Database, conn: ops.Connection, change: str) -> None:
-    witness = StartState.read(conn).witness
-    assert witness.query == database.start.witness.query
-    assert holds(conn, witness)
+def test_a_fingerprint_holds_until_anything_is_changed(database: Database, conn: ops.Connection, change: str) -> None:
+    fingerprint = StartState.read(conn).fingerprint
+    assert fingerprint.query == database.start.fingerprint.query
+    assert holds(conn, fingerprint)
     with conn.transaction(force_rollback=True):
         conn.execute(change.encode())
-        assert not holds(conn, witness)
-    assert holds(conn, witness)
+        assert not holds(conn, fingerprint)
+    assert holds(conn, fingerprint)
 
 
 def test_a_setting_that_a_role_gave_itself_everywhere_is_a_difference(conn: ops.Connection) -> None:
@@ -168,6 +168,6 @@ def test_the_settings_of_a_role_of_another_run_are_no_difference(conn: ops.Conne
             admin.execute(sql.SQL("DROP ROLE {}").format(other))
 
 
-def holds(conn: ops.Connection, witness: Fingerprint) -> bool:
-    (row,) = conn.execute(f"SELECT {witness.condition}".encode()).fetchall()
+def holds(conn: ops.Connection, fingerprint: Fingerprint) -> bool:
+    (row,) = conn.execute(f"SELECT {fingerprint.condition}".encode()).fetchall()
     return bool(row[0])

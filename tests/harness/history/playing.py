@@ -86,7 +86,7 @@ class Client:
         return self._recorder.judge(self.log, self._store)
 
 
-def found(judged: Judged) -> dict[str, set[str]]:
+def violations(judged: Judged) -> dict[str, set[str]]:
     """Return what is wrong: the names, each with the requests that it is about."""
     named: dict[str, set[str]] = {}
     for violation in judged.violations:

@@ -24,7 +24,7 @@ from tests.fixtures.numbered import take_numbers_away
 from tests.game.examples import EXAMPLES
 from tests.game.places import LegacyPlace
 from tests.harness.history.harming import Harmed, HarmedFile
-from tests.harness.history.playing import CHANCE, EQUIP, HANA, NOON_MS, SAVE, START, Client, claim, found
+from tests.harness.history.playing import CHANCE, EQUIP, HANA, NOON_MS, SAVE, START, Client, claim, violations
 
 ENHANCED: dict[str, object] = {
     "gold": 50_000,
@@ -92,10 +92,10 @@ def test_what_was_there_before_is_counted_by_nobody_and_must_stay(harmed: Harmed
     assert (judged.violations, judged.figures.receipts) == ((), 2)
     ledger = harmed.name_of("currency_ledger")
     harmed.execute(f"UPDATE {ledger} SET reason = 'quest' WHERE request_id = ?", "before")
-    assert found(client.judged())["there in part"] == {"before"}
+    assert violations(client.judged())["there in part"] == {"before"}
     for table in (ledger, harmed.name_of("inventory_history"), harmed.name_of("action_receipts")):
         harmed.execute(f"DELETE FROM {table} WHERE request_id = ?", "before")
-    assert "before" in found(client.judged())["vanished whole"]
+    assert "before" in violations(client.judged())["vanished whole"]
 
 
 def test_receipts_that_an_earlier_version_did_not_number_get_theirs_in_between(file: HarmedFile) -> None:
@@ -119,7 +119,7 @@ def test_draws_are_those_of_the_epoch_in_which_a_command_was_carried_out(tmp_pat
             draws.renew(connection)
         client.play(r4=enhance, r5=enhance)
         assert client.judged().violations == (), "each epoch that was seen counts"
-        assert found(Client(place.store).judged()) == {}
+        assert violations(Client(place.store).judged()) == {}
 
 
 def test_a_player_who_is_gone_is_named(file: HarmedFile) -> None:

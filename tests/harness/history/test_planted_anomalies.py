@@ -17,7 +17,7 @@ from game.rules.actions import reward
 from game.rules.player import Player
 from harness.history.violations import Kind
 from tests.harness.history.harming import PLAYER, Harmed, number_anew, rows_of
-from tests.harness.history.playing import EQUIP, SAVE, START, Client, claim, found
+from tests.harness.history.playing import EQUIP, SAVE, START, Client, claim, violations
 
 Plant = Callable[[Harmed, Client], None]
 
@@ -241,7 +241,7 @@ def test_what_is_planted_is_named_and_nothing_else_is(
     monkeypatch.setattr(actions, "ACTIONS", dict(actions.ACTIONS))
     plant(harmed, client)
     judged = client.judged()
-    assert found(judged) == PLANTED[plant], "\n".join(map(str, judged.violations))
+    assert violations(judged) == PLANTED[plant], "\n".join(map(str, judged.violations))
 
 
 def test_each_name_is_planted() -> None:

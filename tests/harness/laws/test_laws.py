@@ -43,7 +43,7 @@ def act(rows: Rows, command: Command, request: str = "r1", dice: Mapping[str, in
     return after
 
 
-def found(opening: Rows, now: Rows) -> list[str]:
+def breaches(opening: Rows, now: Rows) -> list[str]:
     return [f"{b.player}: {b.law}: {b.expected} → {b.found}" for b in laws.breaches(opening, now)]
 
 
@@ -59,13 +59,13 @@ def test_every_action_has_an_entry() -> None:
 
 @every_action
 def test_what_an_action_does_follows_from_its_receipt(action: str) -> None:
-    assert found(*example(action)) == []
+    assert breaches(*example(action)) == []
 
 
 @every_action
 def test_each_value_that_an_action_changes_is_missed_when_it_is_not_there(action: str) -> None:
     before, after = example(action)
-    assert {what for what, forged in forgeries(before, after) if not found(before, forged)} == set()
+    assert {what for what, forged in forgeries(before, after) if not breaches(before, forged)} == set()
 
 
 def forgeries(before: Rows, after: Rows) -> Iterator[tuple[str, Rows]]:
@@ -196,7 +196,7 @@ def test_a_defect_of_an_action_is_told_by_its_law(
     monkeypatch.setitem(actions.ACTIONS, type(command), plant(actions.ACTIONS[type(command)]))
     before = EXAMPLES[action].player()
     dice = {"enhance": {"success": 1, "xp": 10}}.get(action)
-    assert re.match(re.escape(f"hana: {law}"), "".join(found(before, act(before, command, dice=dice))))
+    assert re.match(re.escape(f"hana: {law}"), "".join(breaches(before, act(before, command, dice=dice))))
 
 
 def test_a_score_that_reached_another_player_is_missed_here_and_found_there() -> None:
@@ -208,10 +208,10 @@ def test_a_score_that_reached_another_player_is_missed_here_and_found_there() ->
         for each in rows:
             for table, records in each.items():
                 own.table(table).update(records)
-    assert found(before, after) == []
+    assert breaches(before, after) == []
     after["users"][("hana",)]["tournament_score"] = 0
     after["users"][("duri",)]["tournament_score"] = 32
-    assert found(before, after) == [
+    assert breaches(before, after) == [
         "hana: users.tournament_score = opening + receipts: 32 → 0",
         "duri: users.tournament_score = opening + receipts: 0 → 32",
     ]
@@ -219,7 +219,7 @@ def test_a_score_that_reached_another_player_is_missed_here_and_found_there() ->
 
 def test_a_player_who_was_not_there_has_no_opening() -> None:
     hana = builders.player("hana")
-    assert found(Rows(), hana) == ["hana: opening: the player's rows before the receipts → none"]
+    assert breaches(Rows(), hana) == ["hana: opening: the player's rows before the receipts → none"]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_player_who_was_not_there_has_no_opening() -> None:
 def test_a_receipt_that_the_tables_do_not_grant_is_told(fields: dict[str, object], wrong: str) -> None:
     before, after = example("clear_stage")
     after["action_receipts"]["hana", "r1"]["command"] = json.dumps(["clear_stage", fields])
-    (told,) = found(before, after)
+    (told,) = breaches(before, after)
     assert told.startswith(f"hana: clear_stage r1 by the rules' tables: {wrong}")
 
 
@@ -240,7 +240,7 @@ def test_what_is_granted_once_is_not_granted_by_a_second_receipt() -> None:
     before, after = example("claim_mail")
     again = after["action_receipts"]["hana", "r1"] | {"request_id": "r2", "seq": 2}
     after["action_receipts"]["hana", "r2"] = again
-    assert found(before, after) == ["hana: claim_mail r2 by the rules' tables: a mail claimed once → a second time"]
+    assert breaches(before, after) == ["hana: claim_mail r2 by the rules' tables: a mail claimed once → a second time"]
 
 
 def test_receipts_are_entered_in_their_order_and_an_opening_may_have_some() -> None:
@@ -249,5 +249,5 @@ def test_receipts_are_entered_in_their_order_and_an_opening_may_have_some() -> N
     for n in range(4):
         dice = {"success": 100 if n == 1 else 1, "xp": 10}
         states.append(act(states[-1], decode("enhance", {"item": "fan"}), f"r{9 - n}", dice))
-    assert [found(opening, states[-1]) for opening in states] == [[]] * len(states)
+    assert [breaches(opening, states[-1]) for opening in states] == [[]] * len(states)
     assert states[-1]["user_inventory"]["hana", "fan"]["stars"] == 3

@@ -117,7 +117,7 @@ def test_a_legacy_entry_that_names_no_item_is_no_breach(sound: Rows) -> None:
 
 
 @pytest.mark.parametrize(
-    ("granted", "refused", "found"),
+    ("granted", "refused", "wanted"),
     [
         ({("hana", "r1"), ("hana", "r2")}, set(), [Breach("hana", "receipt of r2", "one, for it was granted", "none")]),
         (set(), {("hana", "r1")}, [Breach("hana", "receipt of r1", "none, for it was refused", "one")]),
@@ -125,9 +125,9 @@ def test_a_legacy_entry_that_names_no_item_is_no_breach(sound: Rows) -> None:
     ],
 )
 def test_receipts_are_of_the_granted_alone(
-    granted: set[tuple[str, str]], refused: set[tuple[str, str]], found: list[Breach], sound: Rows
+    granted: set[tuple[str, str]], refused: set[tuple[str, str]], wanted: list[Breach], sound: Rows
 ) -> None:
-    assert invariants.receipts(sound, granted, refused) == found
+    assert invariants.receipts(sound, granted, refused) == wanted
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_what_a_session_keeps_fails_the_test_that_left_it_there(suite: pytest.Py
     write(suite, tuple(KEPT), "store.close()")
     result = suite.runpytest_subprocess(*OPTIONS)
     result.assert_outcomes(passed=len(KEPT), errors=len(KEPT))
-    for found in KEPT.values():
-        result.stdout.fnmatch_lines([f"*expected each session of a pool as a fresh one; found {found} (session *"])
+    for kept in KEPT.values():
+        result.stdout.fnmatch_lines([f"*expected each session of a pool as a fresh one; kept {kept} (session *"])
     result.stdout.no_fnmatch_line("*= planted*")
 
 

@@ -89,6 +89,48 @@ def pytest_runtest_teardown(item):
 """
 """Whoever had to wait for a player gives the lock up again. Of two, the other has ended by then; of three, not both."""
 
+IN_OTHER_WORDS = """
+from game.errors import Fenced
+from game.postgres import store
+
+FAILURE = store._failure
+
+def failure(original, **lost):
+    failed = FAILURE(original, **lost)
+    return Fenced(str(original)) if isinstance(failed, Fenced) else failed
+
+def pytest_runtest_setup(item):
+    store._failure = failure
+
+def pytest_runtest_teardown(item):
+    store._failure = FAILURE
+"""
+"""A command that meets the fence as it writes is refused in other words than one that reads it."""
+
+WAITS_FOR_NOBODY = """
+from db.ops import fence
+
+ONCE = fence._fence_once
+
+def once(conn, *rest):
+    execute = conn.execute
+    conn.execute = lambda query, *values: execute("select %s" if "pg_advisory" in str(query) else query, *values)
+    try:
+        ONCE(conn, *rest)
+    finally:
+        del conn.execute
+
+def pytest_runtest_setup(item):
+    fence._fence_once = once
+
+def pytest_runtest_teardown(item):
+    fence._fence_once = ONCE
+"""
+"""The fence does not wait for a command that has written: what that one commits, the mover's copy lacks."""
+
+PLANTED_FOR = {"fence": IN_OTHER_WORDS, "mover": WAITS_FOR_NOBODY}
+"""What is planted for a race of three, by its third party; for three commands, UNLOCKED_AFTER_A_WAIT."""
+
 
 @pytest.fixture
 def suite(
@@ -230,11 +272,11 @@ def test_a_bug_that_takes_three_is_found_by_three_and_by_no_two_of_them(suite: p
     suite.makeconftest(UNLOCKED_AFTER_A_WAIT)
     three = "claim_mail+claim_all_mail+enhance"
     two = ("claim_mail+claim_all_mail", "claim_mail+enhance", "claim_all_mail+enhance")
-    found = run(suite, "--races=gate", "-k", three)
-    found.assert_outcomes(failed=1, deselected=found.parseoutcomes()["deselected"])
-    found.stdout.re_match_lines(
+    result = run(suite, "--races=gate", "-k", three)
+    result.assert_outcomes(failed=1, deselected=result.parseoutcomes()["deselected"])
+    result.stdout.re_match_lines(
         [
-            r"pairs\.toml: \d+ of 16 orders ended as no serial order does",
+            r"pairs\.toml: \d+ of 32 orders ended as no serial order does",
             r"  a: claim_mail",
             r"  b: claim_all_mail",
             r"  c: enhance",
@@ -243,20 +285,21 @@ def test_a_bug_that_takes_three_is_found_by_three_and_by_no_two_of_them(suite: p
             r"  again: pytest scenarios/pairs.toml::claim_mail\+claim_all_mail\+enhance .* --race-order=[abc]+",
         ]
     )
-    again = re.search(r"again: pytest (\S+) (\S+) (\S+)", found.stdout.str())
+    again = re.search(r"again: pytest (\S+) (\S+) (\S+)", result.stdout.str())
     assert again is not None
     suite.runpytest_inprocess(*PLUGIN, *again.groups()).assert_outcomes(failed=1)
     items = [f"scenarios/{pairs.FILE}::{each}" for each in two]
     suite.runpytest_inprocess(*PLUGIN, *items, "--races=all").assert_outcomes(passed=3)
 
 
-@pytest.mark.parametrize("third", ["fence", "mover"])
-def test_what_takes_three_is_found_beside_another_party_too(suite: pytest.Pytester, third: str) -> None:
+@pytest.mark.parametrize("three", pairs.read(TABLE).threes, ids="+".join)
+def test_what_takes_three_is_found_by_each_three_of_the_table(suite: pytest.Pytester, three: tuple[str, ...]) -> None:
+    """Of three commands of which any two refuse each other, those who waited write nothing: they would find nothing."""
     write(suite, pairs.FILE, TABLE.read_text("utf-8"))
-    suite.makeconftest(UNLOCKED_AFTER_A_WAIT)
-    result = run(suite, "--races=gate", "-k", third)
-    assert result.parseoutcomes()["failed"] == 2
-    result.stdout.re_match_lines([rf"  c: {third}", rf"  nearest: .*{third}.*"])
+    suite.makeconftest(PLANTED_FOR.get(three[-1], UNLOCKED_AFTER_A_WAIT))
+    result = suite.runpytest_inprocess(*PLUGIN, f"scenarios/{pairs.FILE}::{'+'.join(three)}", "--races=gate")
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([rf"  c: {three[-1]}", r"  nearest: .*"])
 
 
 def test_a_table_that_lacks_an_action_or_asks_nonsense_stops_the_run(suite: pytest.Pytester) -> None:

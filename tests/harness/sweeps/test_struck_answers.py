@@ -86,7 +86,8 @@ def test_a_failed_commit_that_is_answered_from_memory_is_found(
 
     monkeypatch.setattr(PostgresUnit, "commit", unheeded)
     scenario, place = granted[action]
-    swept = faults.sweep(scenario, ON_THE_WIRE["cut"].on(proxied), steps={place})
+    clean = faults.run_clean(scenario, proxied)
+    swept = faults.sweep(scenario, ON_THE_WIRE["cut"].on(proxied), clean, steps={place})
     assert [each.statement for each in swept.failures] == ["COMMIT"]
 
 

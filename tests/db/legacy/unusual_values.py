@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from tests.db.legacy.odd_cases import Case, case
+from tests.db.legacy.unusual_cases import Case, case
 
 _DIGITS = "9" * 5000
 _DEEP = "[" * 5000 + "]" * 5000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.db.legacy.odd_cases import Step, case, in_schema
+from tests.db.legacy.unusual_cases import Step, case, in_schema
 
 LONG = "표" * 700
 BROKEN_VIEW = "CREATE VIEW broken AS SELECT * FROM nowhere"

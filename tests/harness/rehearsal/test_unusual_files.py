@@ -9,8 +9,8 @@ import pytest
 from db.console.progress import Silent
 from harness.rehearsal import run as rehearsal
 from harness.rehearsal.report import PASS
-from tests.db.legacy import odd_schemas
-from tests.db.legacy.odd_cases import run
+from tests.db.legacy import unusual_schemas
+from tests.db.legacy.unusual_cases import run
 from tests.db.transfer.transferring import seeded
 
 PLAYERS = 40
@@ -30,7 +30,7 @@ TOGETHER = {
 
 def test_what_the_transfer_carries_the_rehearsal_plays_on(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     source = seeded(tmp_path / "game.db", PLAYERS)
-    cases = [case for case in odd_schemas.CARRIED if case.name in TOGETHER]
+    cases = [case for case in unusual_schemas.CARRIED if case.name in TOGETHER]
     assert len(cases) == len(TOGETHER)
     indexes: set[str] = set()
     for case in sorted(cases, key=lambda case: case.name != "players without rowids"):  # It makes `users` anew.
@@ -38,3 +38,5 @@ def test_what_the_transfer_carries_the_rehearsal_plays_on(pytestconfig: pytest.C
         indexes |= {step for step in case.steps if isinstance(step, str)}
     report = rehearsal.rehearse(0, source, pytestconfig.getoption("--postgres"), Silent())
     assert (report.verdict, report.problems, report.rollback.problems) == (PASS, (), ())
+    judged = report.rollback.history
+    assert judged.real_time_pairs > judged.across_switch > 0

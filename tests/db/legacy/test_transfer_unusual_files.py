@@ -14,11 +14,11 @@ from db.snapshots import legacy as snapshots
 from db.snapshots.manifest import Label
 from game.legacy import fence, sqlite_values
 from harness.databases import Database, Databases
-from tests.db.legacy import odd_schemas, odd_values
-from tests.db.legacy.odd_cases import Case
+from tests.db.legacy import unusual_schemas, unusual_values
+from tests.db.legacy.unusual_cases import Case
 from tests.db.transfer.transferring import PASS, load, moved
 
-CARRIED = (*odd_schemas.CARRIED, *odd_values.CARRIED)
+CARRIED = (*unusual_schemas.CARRIED, *unusual_values.CARRIED)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def reused(databases: Databases) -> Iterator[Database]:
     databases.drop(clone)
 
 
-@pytest.mark.parametrize("odd", CARRIED, ids=lambda odd: odd.name)
-def test_an_odd_file_is_carried_there_and_back(
-    odd: Case, reused: Database, databases: Databases, tmp_path: Path
+@pytest.mark.parametrize("file", CARRIED, ids=lambda file: file.name)
+def test_an_unusual_file_is_carried_there_and_back(
+    file: Case, reused: Database, databases: Databases, tmp_path: Path
 ) -> None:
-    source, copy = odd.write(tmp_path / "game.db"), tmp_path / "copy.db"
+    source, copy = file.write(tmp_path / "game.db"), tmp_path / "copy.db"
     transfer.check(source)
     assert transfer.profile(source).players == 6
     databases.reset(reused)

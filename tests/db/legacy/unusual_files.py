@@ -1,4 +1,4 @@
-"""Legacy files that do what files out there do, and more: any cell in any column, odd tables, odd settings.
+"""Legacy files that do what files out there do, and more: any cell in any column, unusual tables and settings.
 
 Drawn by Hypothesis as data, then written by SQLite, so that what is in the file is whatever SQLite made of it.
 """
@@ -25,7 +25,7 @@ DROPPABLE = [name for name in declared_tables.names("users", 73) if name in MODE
 
 
 @dataclass(frozen=True)
-class OddFile:
+class UnusualFile:
     """The contents of a file to write: the players' rows by rowid, rows of other tables, and further statements."""
 
     columns: int
@@ -233,7 +233,7 @@ def cell_of(column: str) -> st.SearchStrategy[Cell]:
 
 @st.composite
 def players(draw: st.DrawFn, columns: tuple[str, ...]) -> dict[str, Cell]:
-    """One row: a whole player with some columns made odd."""
+    """One row: a whole player with some columns made unusual."""
     player = f"user-{draw(st.integers(0, 99))}"
     row: dict[str, Cell] = {"id": draw(st.one_of(st.just(player), st.just(player), st.just(player), any_cell))}
     if draw(st.booleans()):
@@ -260,8 +260,8 @@ EXTRA_TABLES = ('"odd "" name"', "plain", "hidden", "counted", "made")
 
 
 @st.composite
-def odd_files(draw: st.DrawFn) -> OddFile:
-    """Draw a whole legacy file with odd values."""
+def unusual_files(draw: st.DrawFn) -> UnusualFile:
+    """Draw a whole legacy file with unusual values."""
     count = draw(st.sampled_from([73, 78, 78, 80]))
     dropped = draw(st.one_of(st.just([]), st.lists(st.sampled_from(DROPPABLE), max_size=5, unique=True)))
     columns = tuple(name for name in declared_tables.names("users", count) if name not in dropped)
@@ -288,4 +288,4 @@ def odd_files(draw: st.DrawFn) -> OddFile:
         "application_id": str(draw(st.integers(0, 2**31 - 1))),
         "journal_mode": draw(st.sampled_from(["wal", "delete"])),
     }
-    return OddFile(count, dropped, rows, others, statements, settings, extras)
+    return UnusualFile(count, dropped, rows, others, statements, settings, extras)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from db.legacy import declared_tables
-from tests.db.legacy.odd_cases import Case, Step, case, in_schema
+from tests.db.legacy.unusual_cases import Case, Step, case, in_schema
 
 NAMES = (
     "order",
@@ -46,7 +46,7 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _odd_names() -> Iterator[Step]:
+def _unusual_names() -> Iterator[Step]:
     for name in NAMES:
         quoted = _quoted(name)
         yield f'CREATE TABLE {quoted} ({quoted} TEXT, "group" BLOB, "%(x)s", UNIQUE ({quoted}))'
@@ -204,7 +204,7 @@ VIRTUAL = (
 )
 
 TEXTS = (
-    case("odd names", *_odd_names()),
+    case("odd names", *_unusual_names()),
     case("long names of large tables", *_long_names()),
     case("a table of the game in capitals", "ALTER TABLE kv RENAME TO kv_x", "ALTER TABLE kv_x RENAME TO KV"),
     case(

@@ -1,4 +1,4 @@
-"""Odd legacy files by name: statements that the program that made a file ran on it, with functions of its own."""
+"""Unusual legacy files by name: statements that the program that made a file ran on it, with functions of its own."""
 
 from __future__ import annotations
 
