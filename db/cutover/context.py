@@ -24,6 +24,7 @@ from db.cutover import hooks, switch_record
 from db.cutover import journal as journals
 from db.cutover import report as reports
 from db.cutover.deadline import Deadline
+from db.cutover.instant import Instant
 from db.cutover.journal import Journal
 from db.cutover.ports import Demand, Observer, Smoke, unobserved
 from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
@@ -95,7 +96,7 @@ class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
     lifting: this process has sent the transaction of the point of no return. live: the live copy of this process, once
-    one was opened.
+    one was opened. instant: the session that keeps what Postgres was in the window.
     """
 
     verb: str
@@ -108,6 +109,7 @@ class RunContext:
     predicted_seconds: float | None = None
     lifting: bool = False
     live: LiveTransfer | None = field(default=None, repr=False)
+    instant: Instant | None = field(default=None, repr=False)
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.RunLock | None = field(default=None, repr=False)
@@ -281,6 +283,7 @@ class RunContext:
             steps=tuple(self.performed),
             read_only_seconds=read_only_seconds(self.journal),
             counts=self._counts(),
+            live=self._live_figures(),
             journal=str(self.journal.folder),
             settings=self.env.files_read,
             predicted_seconds=self.predicted_seconds,
@@ -304,6 +307,12 @@ class RunContext:
         self._identity = ops.identity(conn)
         version = conn.info.server_version
         self._engine = f"PostgreSQL {version // 10_000}.{version % 10_000}"
+
+    def _live_figures(self) -> reports.LiveFigures | None:
+        passed, instant = self.journal.last("window passed"), self.journal.last("instant")
+        if passed is None:
+            return None
+        return reports.LiveFigures(**passed.facts, instant=dict(instant.facts) if instant else {})
 
     def _counts(self) -> dict[str, int]:
         counted = self.journal.last("counts")

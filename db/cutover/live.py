@@ -47,6 +47,16 @@ WINDOW = Step(
     " last longer than a second is opened again, and tried again after further rounds",
     on_failure="Before the commit it undoes itself, and players played on throughout. Exit 3: see below.",
 )
+INSTANT = Step(
+    "9",
+    "instant",
+    "what was moved is proven, every player",
+    None,
+    live_steps.prove_instant,
+    detail="the frozen file equals Postgres as it was when the window ended, every player; where the session that kept"
+    " that snapshot is gone, who has played since is proven by his chain",
+    on_failure="Exit 1, and **players play on Postgres**: the message names who differs. Decide whether to roll back.",
+)
 CAPTURE_OFF = Step(
     "9",
     "capture off",
@@ -61,6 +71,6 @@ LIVE_CUTOVER = dataclasses.replace(
     CUTOVER,
     steps=(SNAPSHOT, MIGRATE, COPY, STAND_BY),
     point_of_no_return=WINDOW,
-    then=(dataclasses.replace(SWITCH, repeated=False), CAPTURE_OFF, FINAL_DUMP),
+    then=(dataclasses.replace(SWITCH, repeated=False), INSTANT, CAPTURE_OFF, FINAL_DUMP),
     released=(FIRST_SNAPSHOT,),
 )

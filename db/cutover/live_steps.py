@@ -6,6 +6,7 @@ is, because capture stays on.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from psycopg import sql
@@ -13,8 +14,9 @@ from psycopg import sql
 from db import environments
 from db import tables as db_tables
 from db.counts import counted
-from db.cutover import catching_up, cutover_steps, pointer, services, switch, window
+from db.cutover import catching_up, cutover_steps, instant, pointer, services, switch, window
 from db.cutover.context import RunContext
+from db.legacy.source import opened
 from db.ops import Phase, fence
 from db.transfer.live import session
 from db.transfer.live.session import LiveTransfer
@@ -61,8 +63,20 @@ def stand_by(context: RunContext) -> Facts:
     played = _smoke(context)
     frozen = live.prove(context.config.progress)
     context.held.record_proof()
-    context.journal.write("counts", players=frozen.proof.players, mismatches=frozen.proof.mismatches)
-    return {"players": frozen.proof.players, "mismatches": frozen.proof.mismatches, **played, **offered}
+    if context.instant is None:
+        context.instant = context.enter(instant.standing_by(context.env.target_direct))
+    aside, held = live.gate(context.env.policy.max_held)
+    counts = {
+        "source": frozen.source,
+        "loaded": frozen.loaded,
+        "quarantined": frozen.quarantined,
+        "aside": aside,
+        "held": held,
+        "players": frozen.proof.players,
+        "mismatches": frozen.proof.mismatches,
+    }
+    context.journal.write("counts", **counts)
+    return counts | played | offered
 
 
 def _offered(context: RunContext) -> bool:
@@ -85,6 +99,17 @@ def go_live(context: RunContext) -> Facts | None:
         cutover_steps.go_live(context)
         return None
     return window.cross(context, transfer_of(context))
+
+
+def prove_instant(context: RunContext) -> Facts:
+    """9: the frozen file against Postgres as it was when the window ended, every player."""
+    path = context.env.legacy.path
+    with opened(path) as file:
+        kept = None if context.instant is None else context.instant.target
+        proof = instant.prove(str(path), file, kept, context.env.target_direct, context.config.progress)
+    facts = dataclasses.asdict(proof)
+    context.journal.write("instant", **facts)
+    return facts
 
 
 def capture_off(context: RunContext) -> None:

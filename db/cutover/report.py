@@ -64,6 +64,21 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveFigures:
+    """What a live move was like. window_ms: from the fence of the file to the lift of Postgres; parts_ms: when each
+    part of it had ended. attempts: windows, those that were opened again included. instant: of the proof of the
+    instant, players by how they were proven.
+    """
+
+    window_ms: float
+    parts_ms: Mapping[str, float]
+    attempts: int
+    rounds: int
+    last_round: Mapping[str, int]
+    instant: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """One run of cutover or rollback.
 
@@ -71,7 +86,7 @@ class RunReport:
     it was never begun. predicted_seconds: of read-only, by the checks of this process; None if it made none. counts:
     what the copy or the carrying back counted. checks: what a dry run found. settings: the files that the environment
     was read from, and what the operator's file overrides. plan: of a dry run that found nothing
-    amiss, see `db.cutover.plan`.
+    amiss, see `db.cutover.plan`. live: None for an offline move.
     """
 
     run: str
@@ -81,6 +96,7 @@ class RunReport:
     engine: str
     steps: tuple[StepReport, ...]
     read_only_seconds: float | None
+    live: LiveFigures | None = None
     counts: dict[str, int] = field(default_factory=dict)
     journal: str = ""
     checks: tuple[CheckResult, ...] = ()

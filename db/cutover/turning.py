@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
@@ -35,10 +35,12 @@ def turning(
     phases: tuple[Phase, ...],
     owner_check: OwnerCheck,
     pass_token: str | None = None,
+    using: sqlite3.Connection | None = None,
 ) -> Iterator[sqlite3.Connection]:
     """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
     phases: the phases in which the fence may be turned. owner_check: see db.cutover.fence_owner.
+    using: a connection that knows the file already, for a window; by default one is opened.
     A file that said moved gets a new draw epoch (`game.legacy.draws`): players played elsewhere since, and remember
     which requests won there. What carries their writes back brings the epoch back with them.
     Raises Failure if the lock is lost, the phase is another, or other processes keep the file locked; the file is then
@@ -52,7 +54,7 @@ def turning(
 
     try:
         with (
-            closing(sqlite_values.connect(path)) as connection,
+            closing(sqlite_values.connect(path)) if using is None else nullcontext(using) as connection,
             legacy_fence.turning(connection, to, pass_token=pass_token, owner=context.owner, check=check),
         ):
             if to != "moved" and legacy_fence.state(connection) == "moved":
@@ -74,9 +76,10 @@ def turn(
     phases: tuple[Phase, ...],
     owner_check: OwnerCheck,
     pass_token: str | None = None,
+    using: sqlite3.Connection | None = None,
 ) -> None:
     """Turn the fence at once; see `turning`."""
-    with turning(context, to, phases=phases, owner_check=owner_check, pass_token=pass_token):
+    with turning(context, to, phases=phases, owner_check=owner_check, pass_token=pass_token, using=using):
         pass
 
 

@@ -67,7 +67,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
         caught = catching_up.catch_up(context, live)
         context.check_deadline()
         try:
-            return {"attempt": attempt, "rounds": caught.rounds, **_once(context, live)}
+            return _once(context, live, {"attempts": attempt, "rounds": caught.rounds})
         except WindowMissed as error:
             context.journal.write("window missed", attempt=attempt, found=error.found)
             context.config.progress.say(f"     the window was opened again: {error.found}")
@@ -76,11 +76,11 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _once(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
+def _once(context: RunContext, live: LiveTransfer, facts: dict[str, Any]) -> dict[str, Any]:
     context.journal.write("window")
     line = Timeline()
     try:
-        facts = _through(context, live, line)
+        facts |= _through(context, live, line)
     except (ToolError, *FAILURES, KeyboardInterrupt):
         if not context.lifting:  # It was not sent, so no store but the file can be open.
             _open_again(context)
@@ -96,11 +96,11 @@ def _once(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
 def _through(context: RunContext, live: LiveTransfer, line: Timeline) -> dict[str, Any]:
     owner, path = context.owner, context.env.legacy.path
     closing_check = fence_owner.of_this_game_or_open(owner, path)
-    turn(context, "fenced", phases=(Phase.LOADING,), owner_check=closing_check, pass_token=context.pass_token)
+    token, run_check = context.pass_token, fence_owner.of_this_run(owner, path)
+    phases = (Phase.LOADING,)
+    turn(context, "fenced", phases=phases, owner_check=closing_check, pass_token=token, using=live.file)
     line.mark("fence")
-    with turning(
-        context, "moved", phases=(Phase.LOADING,), owner_check=fence_owner.of_this_run(owner, path)
-    ) as connection:
+    with turning(context, "moved", phases=phases, owner_check=run_check, using=live.file) as connection:
         line.mark("lock")
         require_whole(context, connection)
         _require_captured(context, live, connection)
@@ -108,6 +108,8 @@ def _through(context: RunContext, live: LiveTransfer, line: Timeline) -> dict[st
         line.mark("last round")
         live.gate(context.env.policy.max_held)
         _require_no_canaries(context)
+        if context.instant is not None:
+            context.instant.take()
         line.mark("checks")
         _lift(context, line)
         line.mark("live")

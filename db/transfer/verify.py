@@ -25,11 +25,15 @@ NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """players: how many were compared; mismatches: how many cells and rows differ; named: the first 20 of them."""
+    """players: how many were compared; mismatches: how many cells and rows differ; named: the first 20 of them.
+
+    units: of the rows that are equal, as `reconcile.UnitCount` counts them.
+    """
 
     players: int
     mismatches: int
     named: tuple[str, ...]
+    units: int = 0
 
     def check(self) -> None:
         """Raise Failure unless everything is equal."""
@@ -59,10 +63,10 @@ def compare(source: Source, target: Target, progress: Progress) -> Proof:
     players = source.count("users")
     with progress.bar("proving", players, "players") as advance:
         for name in dict.fromkeys((*source.tables, *(statement.name for statement in target.schema.tables))):
-            counted.add(_table(name, source, target, advance if name == "users" else uncounted))
+            counted.add(_table(name, source, target, counted, advance if name == "users" else uncounted))
     if target.numbers_receipts:
         counted.add(heads.differences(source, target.conn))
-    return Proof(players, counted.mismatches, tuple(counted.named))
+    return Proof(players, counted.mismatches, tuple(counted.named), counted.units)
 
 
 @dataclass(slots=True)
@@ -107,6 +111,7 @@ def differing(columns: tuple[str, ...], row: SourceRow, line: LegacyRow) -> list
 class _Counted:
     def __init__(self) -> None:
         self.mismatches = 0
+        self.units = 0
         self.named: list[str] = []
 
     def add(self, differences: Iterator[str]) -> None:
@@ -116,7 +121,7 @@ class _Counted:
                 self.named.append(place)
 
 
-def _table(name: str, source: Source, target: Target, advance: Advance) -> Iterator[str]:
+def _table(name: str, source: Source, target: Target, counted: _Counted, advance: Advance) -> Iterator[str]:
     shape = source.tables.get(name)
     rows = source.rows(name) if shape else iter(())
     columns = shape.columns if shape else ()
@@ -125,8 +130,10 @@ def _table(name: str, source: Source, target: Target, advance: Advance) -> Itera
             yield f"{name} row {pair.position}: only in the target"
         elif pair.line is None:
             yield f"{name} row {pair.position}: not in the target"
+        elif wrong := differing(columns, pair.row, pair.line):
+            yield from (f"{name} row {pair.position}, {column}" for column in wrong)
         else:
-            yield from (f"{name} row {pair.position}, {column}" for column in differing(columns, pair.row, pair.line))
+            counted.units += len(columns) - len(pair.row.units) + sum(pair.row.units.values())
         if pair.row is not None:
             advance(1)
 

@@ -23,6 +23,7 @@ from db.transfer.live.copying import LiveCopy, require_live
 from db.transfer.live.rounds import RoundResult, Rounds
 from db.transfer.preconditions import check_homes, findings, gate, require_fenced, under_pass, writing
 from db.transfer.soundness import check_contents
+from db.transfer.target import Target
 from db.transfer.verify import Proof, compare
 from game import tables
 from game.urls import PostgresUrl
@@ -32,11 +33,18 @@ from game.urls import PostgresUrl
 class FrozenProof:
     """A proof at one instant: the file's newest line of the log by then, and what was compared.
 
-    aside, held: findings of the quarantine, as a load counts them.
+    source: the file's units as SQLite counts them; quarantined: those of them that the quarantine has.
     """
 
     top: int
     proof: Proof
+    source: int
+    quarantined: int
+
+    @property
+    def loaded(self) -> int:
+        """Return the units that the target rebuilds, without those that the quarantine has."""
+        return self.proof.units - self.quarantined
 
 
 class LiveTransfer:
@@ -118,15 +126,28 @@ class LiveTransfer:
             frozen.execute("BEGIN")
             result = self.rounds.apply(frozen)
             with targets.opened(self.target) as snapshot:
-                proof = compare(Source(frozen, str(self.path)), snapshot, progress)
-        if proof.mismatches:
-            raise Failure(
-                "every row rebuilt from the target to equal the one in the file",
-                f"{proof.mismatches:,} that differ: {'; '.join(proof.named)}",
-                where=ops.place(self.conn),
-                do=LOAD_ANEW,
-            )
-        return FrozenProof(result.top, proof)
+                return prove_frozen(Source(frozen, str(self.path)), snapshot, progress, top=result.top)
+
+
+def prove_frozen(source: Source, target: Target, progress: Progress, *, top: int = 0) -> FrozenProof:
+    """Prove the whole file against the target, both in snapshots of one instant. Raises Failure naming what differs."""
+    proof = compare(source, target, progress)
+    proof.check()
+    units = sum(sum(source.units(name).values()) for name in source.tables)
+    row = target.conn.execute(
+        "select count(*) from (select distinct source_table, coalesce(key, 'n ' || n), column_name, position"
+        " from quarantine) as q"
+    ).fetchone()
+    assert row is not None
+    frozen = FrozenProof(top, proof, units, int(row[0]))
+    if units != proof.units:
+        raise Failure(
+            "as many values rebuilt as SQLite counts in the file",
+            f"{proof.units:,} of {units:,}",
+            where=source.where,
+            do=LOAD_ANEW,
+        )
+    return frozen
 
 
 @contextmanager
