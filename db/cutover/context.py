@@ -62,7 +62,7 @@ class RunConfig:
     smoke: plays the smoke scenarios. demands: checks of a higher layer. confirm: called after the checks and before any
     change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
     and its like; None: those that are installed. folder: where runs are logged. most_seconds: the longest freeze that
-    was approved with a plan.
+    was approved with a plan. operator_token: what the smoke sends, for a process that is started beside the service.
     """
 
     smoke: Smoke
@@ -77,6 +77,7 @@ class RunConfig:
     folder: Path = RUNS
     most_seconds: float | None = None
     signals: Signals = field(default_factory=Signals)
+    operator_token: str = field(default="", repr=False)
 
     def of_watch(self) -> RunConfig:
         """Return the configuration of the rollback after a breach of the watch: nobody is asked, nothing demanded."""

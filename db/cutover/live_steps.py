@@ -11,7 +11,6 @@ from typing import Any
 
 from psycopg import sql
 
-from db import environments
 from db import tables as db_tables
 from db.counts import counted
 from db.cutover import catching_up, cutover_steps, instant, pointer, services, switch, window
@@ -88,7 +87,7 @@ def _offered(context: RunContext) -> bool:
 
 def _smoke(context: RunContext) -> Facts:
     """Have players of our own play on Postgres, behind its fence, by a service process of this machine."""
-    token = environments.operator_token(context.env)
+    token = context.config.operator_token
     with services.started_beside(context.env.target, operator_token=token) as ready:
         return cutover_steps.play(context, context.env.target_direct, [ready.url])
 

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 from db.environments import Environment
 from game.urls import LegacyUrl, PostgresUrl
 
-When = Literal["before", "after"]
+When = Literal["before", "at", "after"]
 
 Demand: TypeAlias = tuple[str, Callable[[Environment], None]]
 """A name and a check from a higher layer, which raises Refusal."""
@@ -40,7 +40,7 @@ class Smoke(Protocol):
 
 
 class Observer(Protocol):
-    """Told before and after each step: a rehearsal acts there, and a test dies there."""
+    """Told before and after each step, and at the beginning of a window: a rehearsal acts there, a test dies there."""
 
     def __call__(self, when: When, step: str) -> None:
         """`step` is the step's name."""

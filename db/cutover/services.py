@@ -178,12 +178,12 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
     It shows that this machine's service can open the store with the rights that the URL gives it. A target that is not
     migrated yet, and a store that moved, answer 503, and that is an answer.
     """
-    with started_beside(url, operator_token=secrets.token_hex(16)) as ready:
+    with started_beside(url) as ready:
         return ready
 
 
 @contextmanager
-def started_beside(url: PostgresUrl | LegacyUrl, *, operator_token: str) -> Iterator[Ready]:
+def started_beside(url: PostgresUrl | LegacyUrl, *, operator_token: str = "") -> Iterator[Ready]:
     """Start one process on the URL, on ports of its own, and yield its answer; it is stopped at the end.
 
     Raises Refusal if it does not answer.

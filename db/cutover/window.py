@@ -78,6 +78,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
 
 def _once(context: RunContext, live: LiveTransfer, facts: dict[str, Any]) -> dict[str, Any]:
     context.journal.write("window")
+    context.config.observer("at", "window")
     line = Timeline()
     try:
         facts |= _through(context, live, line)

@@ -9,7 +9,7 @@ import errno
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -144,14 +144,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextmanager
-def lasting(kind: str | None) -> Iterator[tuple[Server, Vitals]]:
-    """Start a server and yield it with its vitals; stop it at the end.
+def lasting(kind: str | None, *, settings: Mapping[str, str] = {}) -> Iterator[tuple[Server, Vitals]]:
+    """Start a server and yield it with its vitals; stop it at the end. settings: as `servers.start` takes them.
 
     Raises Lost if it does not start, and in place of whatever the block raises, if the server or the machine is lost by
     then. Raises Refusal if there is no server of that kind.
     """
     try:
-        server = servers.start(kind)
+        server = servers.start(kind, settings=settings)
     except Failure as error:
         raise lost(" ".join(str(error).split())) from error
     vitals: Vitals | None = None

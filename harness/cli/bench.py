@@ -48,3 +48,27 @@ def bench_databases(
     from harness.bench import databases
 
     judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
+
+
+@task(
+    name="window",
+    help={
+        "players": "how many players each file has",
+        "runs": "how many live cutovers are made",
+        "rate": "how many commands a second the clients send",
+        "postgres": POSTGRES,
+        "json": JSON,
+    },
+)
+def bench_window(
+    _c: Context,
+    players: int = Whole(1000),
+    runs: int = Whole(3),
+    rate: int = Whole(200),
+    postgres: str = "",
+    json: str = "",
+) -> None:
+    """Measure the window of a live cutover under load, as clients see it."""
+    from harness.bench import window
+
+    judged(json, partial(window.run, players, runs, rate, postgres or None), window.show)

@@ -16,6 +16,7 @@ import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 import game
+from db import web
 from db.cutover import pointer, services
 from db.environments import Pointer
 from db.errors import Failure
@@ -34,6 +35,9 @@ PORTS = range(20_000, 30_000)
 """Below those that systems give to outgoing connections, which would be taken between our look and the service's."""
 
 ATTEMPTS = 5
+HELD = "sudamr_holds_total{"
+"""Begins the lines of /metrics that count the requests which a process has held, by how that ended."""
+
 PORT_TAKEN = "to be free"
 _ARGV = (sys.executable, "-P", "-m", "game.service")
 """With -P the folder that we were started in comes not before the tree in `Service.code`."""
@@ -86,6 +90,17 @@ class Service:
     def restart(self) -> str:
         """Return the hook that restarts every process, so that it reads the env file again."""
         return f"read -r pid < '{self.pid_file}' && kill -HUP $pid"
+
+    def held(self) -> int:
+        """Return how many requests the processes that run now have held in a window, however each ended.
+
+        A restart begins anew: ask before the switch.
+        """
+        total = 0.0
+        for url in self.urls:
+            text = httpx.get(f"{url}/metrics", timeout=10, trust_env=False, verify=web.authorities()).text
+            total += sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(HELD))
+        return int(total)
 
     def token_of(self, player: str) -> str:
         """Return the bearer token of a player."""

@@ -155,6 +155,7 @@ class Rehearsal:
                 progress=self._progress,
                 observer=self._observe,
                 folder=self._setup.folder / "runs",
+                operator_token=self._setup.service.operator_token,
             ),
         )
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")

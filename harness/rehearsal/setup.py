@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,12 @@ class RehearsalSetup:
 
 
 @contextmanager
-def set_up(players: int, given: Path | None, kind: str | None, progress: Progress) -> Iterator[RehearsalSetup]:
+def set_up(
+    players: int, given: Path | None, kind: str | None, progress: Progress, *, settings: Mapping[str, str] = {}
+) -> Iterator[RehearsalSetup]:
     """Set the stage, with a copy of the file given or with so many made players; nothing of it is left afterwards.
+
+    settings: of the server, beside those of every throwaway one.
 
     Raises Lost, in place of what else is raised, if the server is lost.
     """
@@ -62,7 +66,7 @@ def set_up(players: int, given: Path | None, kind: str | None, progress: Progres
         reaper.folder(folder)
         folder.mkdir(mode=0o700)
         progress.say("starting a throwaway Postgres")
-        server, vitals = stack.enter_context(lasting(kind))
+        server, vitals = stack.enter_context(lasting(kind, settings=settings))
         progress.say(f"a throwaway Postgres: {server}" + (f" ({server.why})" if server.why else ""))
         source = _source(folder, players, given, progress)
         legacy = folder / "game.db"

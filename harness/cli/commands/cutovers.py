@@ -76,6 +76,7 @@ def configure(
         abort=abort,
         progress=out.progress,
         signals=out.signals or Signals(),
+        operator_token=token,
     )
 
 

@@ -1,0 +1,137 @@
+"""A steady load: so many commands a second over HTTP, each noted with when it was sent and answered, and bursts on top.
+
+Each player's commands go one by one, from one thread; a command's time begins when it was due, so a slow answer is not
+hidden by what had to wait behind it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import httpx
+
+from db.web import authorities
+from harness.load.scripts import Script
+
+THREADS = 24
+ANSWER_SECONDS = 10.0
+GRANTED = 200
+READS = "show"
+"""What a request that only reads is called, beside the actions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One request: what it asked for, monotonic seconds when it was sent and answered, and HTTP's status; 0: none."""
+
+    action: str
+    sent: float
+    ended: float
+    status: int
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the client waited."""
+        return self.ended - self.sent
+
+    @property
+    def granted_write(self) -> bool:
+        """Return True if the request changed something."""
+        return self.status == GRANTED and self.action != READS
+
+
+@dataclass
+class SteadyLoad:
+    """Clients that send `rate` commands a second while the context is entered. scripts: what each player asks for.
+
+    token_of: a player's bearer token. answers: of every request that has ended.
+    """
+
+    services: Sequence[str]
+    scripts: Mapping[str, Script]
+    token_of: Callable[[str], str]
+    rate: float
+    threads: int = THREADS
+    answers: list[Answered] = field(default_factory=list)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _bursts: list[threading.Thread] = field(default_factory=list)
+    _begun: float = 0.0
+
+    def __post_init__(self) -> None:
+        draw = Random(1)  # noqa: S311 - variety, not secrecy
+        players = [player for player, script in self.scripts.items() if script]
+        draw.shuffle(players)
+        spare = max(1, len(players) // 10)
+        self._spare = players[:spare]
+        shares = [players[spare:][n :: self.threads] for n in range(self.threads)]
+        self._run = secrets.token_hex(4)
+        self._threads = [
+            threading.Thread(target=self._play, args=(n, share), daemon=True) for n, share in enumerate(shares)
+        ]
+
+    def __enter__(self) -> SteadyLoad:
+        self._begun = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        for thread in (*self._threads, *self._bursts):
+            thread.join(ANSWER_SECONDS)
+
+    def burst(self, requests: int) -> None:
+        """Send so many requests of every kind at once, a third of them reads; returns when all are on their way."""
+        kinds = itertools.cycle(self._spare)
+        sent = threading.Barrier(requests + 1)
+        for n in range(requests):
+            player = next(kinds)
+            script = self.scripts[player]
+            action, fields = (READS, {}) if n % 3 == 0 or not script else script.pop(0)
+            thread = threading.Thread(target=self._once, args=(player, f"burst-{n}", action, fields, sent), daemon=True)
+            self._bursts.append(thread)
+            thread.start()
+        sent.wait(ANSWER_SECONDS)
+
+    def _once(self, player: str, request: str, action: str, fields: dict[str, object], sent: threading.Barrier) -> None:
+        with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
+            sent.wait(ANSWER_SECONDS)
+            self._ask(web, player, f"{self._run}-{request}", action, fields, time.monotonic())
+
+    def _play(self, number: int, share: list[str]) -> None:
+        waiting = deque(share)
+        period = self.threads / self.rate
+        with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
+            for turn in itertools.count():
+                due = self._begun + (number / self.threads + turn) * period
+                if self._ended.wait(max(0.0, due - time.monotonic())) or not waiting:
+                    return
+                player = waiting.popleft()
+                script = self.scripts[player]
+                action, fields = script.pop(0)
+                self._ask(web, player, f"{self._run}-{number}-{turn}", action, fields, due)
+                if script:
+                    waiting.append(player)
+
+    def _ask(
+        self, web: httpx.Client, player: str, request: str, action: str, fields: dict[str, object], due: float
+    ) -> None:
+        service = self.services[hash(request) % len(self.services)]
+        headers = {"Authorization": f"Bearer {self.token_of(player)}"}
+        try:
+            if action == READS:
+                answer = web.get(f"{service}/players/{player}", headers=headers)
+            else:
+                headers["Idempotency-Key"] = request
+                answer = web.post(f"{service}/players/{player}/actions/{action}", json=fields, headers=headers)
+            status = answer.status_code
+        except httpx.HTTPError:
+            status = 0
+        self.answers.append(Answered(action, due, time.monotonic(), status))
