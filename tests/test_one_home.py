@@ -1,4 +1,4 @@
-"""What is needed in many places is written in one: this scans the source for a second home of each such thing."""
+"""Code that is needed in many places is written in one: this scans the source for a second home of each such thing."""
 
 from __future__ import annotations
 

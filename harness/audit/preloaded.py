@@ -39,7 +39,7 @@ PRELOADED = (
     "faker",
     "faker.providers",
 )
-"""What a collection of tests loads and the project does not contain; one that is not installed is left out."""
+"""Modules that a collection of tests loads and the project does not contain; one that is not installed is left out."""
 
 LOOK_SECONDS = 0.25
 LATE = -1

@@ -67,7 +67,7 @@ REFILLED = (tables.users, tables.user_inventory, tables.user_equipment, tables.u
 OWN = frozenset(
     {"id", "user_id", "username", "nickname"} | {c.name for c in tables.users.columns if c.info.get("head")}
 )
-"""What a player has of its own, in `users`: the head of the receipts too, for the journals are not put back."""
+"""Columns of a player's own, in `users`: the head of the receipts too, for the journals are not put back."""
 
 
 @dataclass(frozen=True, slots=True)

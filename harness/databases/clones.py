@@ -47,7 +47,7 @@ MAKERS = (
     "db/tables.py",
     "game/tables.py",
 )
-"""What a template is made of and by."""
+"""The sources of a template, and the program that makes it."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ CATALOG = {
 """The same objects that the digests of a StartState are taken of; columns of toast tables besides."""
 
 EVERYBODYS = {name: CATALOG[name] for name in ("pg_db_role_setting", "pg_largeobject_metadata")}
-"""What a role may change that owns nothing and may create nothing: its own settings, and large objects."""
+"""Objects that a role may change that owns nothing and may create nothing: its own settings, and large objects."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ WHERE d.datname = current_database() AND setdatabase IN (0, d.oid) AND (
 )
 UNION ALL SELECT 'large object ' || oid, x::text FROM pg_largeobject_metadata x
 """
-"""What a test could change, less what the server changes by itself. 16384 is the first object id not the server's own;
+"""All that a test could change, less the server's own changes. 16384 is the first object id not the server's own;
 a clone has its template's. Of roles, which are the server's and so those of other runs too, it looks at the ones that
 own something here or have a right here.
 Functions of a session's own are not the database's; a crash leaves those of sessions that are gone.

@@ -232,7 +232,7 @@ def another(environment: str, path: Path) -> str:
 
 
 Agreement = tuple[str, str, bool] | tuple[str, str, bool, str]
-"""What was expected and found, whether they agree, and what is to be done before another gate is run, if anything."""
+"""Expected and found, whether they agree, and the step before another gate is run, if anything."""
 
 _CLEAN = "Commit these files, or take the changes back."
 

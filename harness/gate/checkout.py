@@ -11,7 +11,7 @@ from db import environment_files, environments
 from db.errors import Refusal
 
 OF_A_RUN = ("game", "db", "harness", "scenarios", *(f":(glob)*.{ending}" for ending in ("py", "toml", "ini", "cfg")))
-"""What decides what a gate runs: an ignored or excluded file there counts as any other that is in no commit."""
+"""They decide about a gate's items: an ignored or excluded file there counts as any other that is in no commit."""
 
 NOT_CERTIFIED = frozenset({environments.DEFAULT_PATH.name, environment_files.LOCAL})
 """Files that no gate reads: they say where databases are and what a move may do, so a certificate outlives an edit.

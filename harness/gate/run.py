@@ -37,7 +37,7 @@ SAID = {
     "strikes": "every move watched at each of its statements, and struck inside its steps",
     "rehearsal": "the whole move and the way back, under load",
 }
-"""What each part does, in the order in which they are tried."""
+"""The work of each part, in the order in which they are tried."""
 
 SEEDS: Mapping[str, str] = {
     "players": str(parts.SEED),
@@ -45,7 +45,7 @@ SEEDS: Mapping[str, str] = {
     "clients": str(rehearsal.SEED),
     "orders": threes.SEED,
 }
-"""What everything followed from that was made or drawn; with them, a gate can be repeated."""
+"""Everything that is made or drawn follows from them, so a gate can be repeated."""
 
 DURATIONS = Path("out/gate-durations.json")
 SHOWN_FAILURES = 10

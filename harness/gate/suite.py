@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.25
 SWEEPS = ("--faults=gate", "--races=gate")
 WORKERS = 2
 ITS_OWN = {"PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
-"""What somebody set for runs of their own would narrow this one."""
+"""Options that somebody set for runs of their own would narrow this one."""
 
 RAN = frozenset({0, 1, 5})
 """pytest's exit codes where it ran what there is: all passed, some failed, there was none."""

@@ -38,7 +38,7 @@ GIVEN_LATER = ("seq", "chain")
 
 @dataclass(frozen=True)
 class PlayerHistory:
-    """What the stores have of one player: all rows and journals as the run began, and as they are now.
+    """One player in the stores: all rows and journals as the run began, and as they are now.
 
     end: None if the player is gone. heads: the number of the newest receipt at each switch, on the store that was left.
     """
@@ -51,7 +51,7 @@ class PlayerHistory:
 
 @dataclass(frozen=True)
 class Draws:
-    """What the draws follow from. chance: of a request's id. epochs: of the stores played on, in their order."""
+    """The sources of the draws. chance: of a request's id. epochs: of the stores played on, in their order."""
 
     chance: Callable[[str], Chance]
     epochs: Sequence[str] = ("",)
@@ -59,7 +59,7 @@ class Draws:
 
 @dataclass(frozen=True, slots=True)
 class HistoryFigures:
-    """What a history was judged by.
+    """Counts of the evidence by which a history was judged.
 
     players: who asked for something. requests: what they asked for, each counted once however often it was sent.
     receipts: those granted since the start. real_time_pairs: pairs of one player's receipts of which the first was

@@ -1,4 +1,4 @@
-"""What clients sent and what they were answered, with the instants: the clients' side of a history.
+"""Requests of clients and the answers to them, with the instants: the clients' side of a history.
 
 Instants are nanoseconds of CLOCK_MONOTONIC, which is one for the whole machine, so logs of several processes compare.
 """

@@ -24,7 +24,7 @@ STATE = tuple(table.name for table in tables.PLAYER_STATE)
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What a command gives: its outcome as JSON, and its lines by journal and key."""
+    """The result of a command: its outcome as JSON, and its lines by journal and key."""
 
     outcome: object
     ledger: dict[Key, Record]
@@ -32,7 +32,7 @@ class Granted:
 
 
 Done = Granted | str
-"""What a command gives; or why it gives nothing, in words: the code of a refusal, a command that can't be read."""
+"""The result of a command; or why there is none, in words: the code of a refusal, a command that can't be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ CURRENCIES = ("gold", "diamonds")
 
 @dataclass
 class Account:
-    """What a player has to own. `rows`: a copy of the opening's, which the entries change.
+    """A player's property by the laws. `rows`: a copy of the opening's, which the entries change.
 
     forge_xp: the least and the most that there can be, levels included; no outcome tells how much was gained.
     improved: how many stars each item has gained since the opening. at_ms: the instant of the receipt under way.

@@ -17,7 +17,7 @@ from harness.scenarios import BadScenario, ScenarioFile
 from harness.sweeps.pairs import FILE as PAIRS
 
 OF_EDITORS = ("*~", ".*.sw?", ".#*", "#*#", ".DS_Store")
-"""What an editor or a file manager leaves beside a file while somebody works on it."""
+"""Files that an editor or a file manager leaves beside another while somebody works on it."""
 
 
 @pytest.hookimpl(tryfirst=True)

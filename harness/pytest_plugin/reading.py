@@ -10,7 +10,7 @@ from harness import scenarios
 from harness.scenarios import BadScenario, ScenarioFile
 
 READ = pytest.StashKey[dict[Path, ScenarioFile | BadScenario]]()
-"""What each file held, by its path without links."""
+"""The contents of each file, by its path without links."""
 
 
 def read_once(config: pytest.Config, path: Path) -> ScenarioFile:

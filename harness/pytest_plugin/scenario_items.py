@@ -22,7 +22,7 @@ from harness.scenarios import ScenarioFile
 from harness.scenarios.problems import ScenarioProblem
 
 WRITTEN = pytest.StashKey[list[tuple[ScenarioFile, tuple[ScenarioProblem, ...]]]]()
-"""What --update-scenarios wrote: the files as they were, and what was wrong in them."""
+"""The files that --update-scenarios wrote: the files as they were, and what was wrong in them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -36,19 +36,19 @@ from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
 SLICES = 10
-"""What players could do is cut into so many: one before, between and after the moves, which is waited for; three and a
+"""The scripts are cut into so many: one before, between and after the moves, which is waited for; three and a
 half for each move, of which as much is done as there is time for. So there is enough left on a slow machine too."""
 
 MOST_IN_A_SLICE = 200
 SLICES_WHILE_OPEN = 2
 STEPS_OF_A_SLICE = 8
-"""What is allowed at the beginning of a move, where nothing is fenced yet; and then of a slice at each of its steps."""
+"""Slices allowed at the beginning of a move, where nothing is fenced yet; and then of a slice at each of its steps."""
 
 MOST_PLAYERS = 30
 """Few enough that each is asked often on either side of a switch: the pairs in real time grow with the square."""
 
 SEED = 1
-"""What the players' plans and the clients' moods follow from."""
+"""The seed of the players' scripts and of the clients' moods."""
 
 SHOWN_PROBLEMS = 20
 

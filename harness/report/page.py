@@ -59,7 +59,7 @@ WAYS = {
     "fault-none": "no fault: every command is one transaction on the wire",
     RACES: "two sessions at once, in every order of their statements",
 }
-"""What each column of the matrix does to a scenario, for its tooltip and the legend."""
+"""The way in which each column of the matrix plays a scenario, for its tooltip and the legend."""
 
 UNTRUSTED = {
     Checked.UNSIGNED: "Unsigned: anyone can have written or changed it. Staging and production refuse it.",
@@ -68,7 +68,7 @@ UNTRUSTED = {
     Checked.UNFIT: "The signature does not fit: the JSON was changed after the gate, or another key signed it. Trust"
     " nothing on this page.",
 }
-"""What the page says above all else where it was made again from JSON that nobody vouches for."""
+"""The first line of the page where it was made again from JSON that nobody vouches for."""
 
 
 def page(report: GateReport, signature: Checked = Checked.MADE) -> str:

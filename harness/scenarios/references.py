@@ -108,4 +108,4 @@ ROWS: dict[str, tuple[Collection[str], str]] = {
     "user_missions": (MISSIONS, "a mission"),
     "user_stages": (STAGES, "the name of a stage"),
 }
-"""What stands after the player in a key of these tables, and what it names; ids of other tables are a player's own."""
+"""The part after the player in a key of these tables, and its meaning; ids of other tables are a player's own."""

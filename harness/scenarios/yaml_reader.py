@@ -43,7 +43,7 @@ _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SHOWN, _MOST_DIGITS = 40, 1_000
 
 LEAST, MOST = -(2**63), 2**63 - 1
-"""What a column holds on either store."""
+"""A value of a column, on either store."""
 
 DEEPEST = 40
 """Of lists and mappings in each other; a scenario has some eight."""

@@ -1,4 +1,4 @@
-"""What a run of the tool does that could be struck: its round trips, SQLite statements, changes of files, programs.
+"""Events of a run at which it can be struck: its round trips, SQLite statements, changes of files, programs.
 
 An event is known again in another run by its step, its kind, and how many of that kind came before it in that step.
 Events of one kind differ only in what they name, so the first, the middle and the last of them stand for all.
@@ -90,7 +90,7 @@ READ, BEGIN, COMMIT, ROWS, SCHEMA, LOCK = "read", "begin", "commit", "rows", "sc
 WITHIN = " in a transaction"
 SNAPSHOT, PART = "a file of a snapshot", "a part file"
 _PASSING = frozenset({READ, SNAPSHOT, PART})
-"""What nobody acts upon: a file that waits for its rename, and what a snapshot has before it is verified."""
+"""Files on which nobody acts: a file that waits for its rename, and what a snapshot has before it is verified."""
 
 _VERBS = {
     **dict.fromkeys(("begin", "start"), BEGIN),

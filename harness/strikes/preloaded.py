@@ -1,4 +1,4 @@
-"""What every run of the tool imports or makes once: done here before the first fork, each run is a third shorter.
+"""Imports and objects that every run needs once: done here before the first fork, each run is a third shorter.
 
 Imported by the process that the runs are forked from, and by nobody else.
 """

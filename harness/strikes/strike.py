@@ -41,7 +41,7 @@ _NEXT = re.compile(r"invoke (\w+) --env \w+( --abort)?")
 
 
 class Then(StrEnum):
-    """What the operator does after the strike: run the same command again, or undo."""
+    """The operator's reaction to the strike: run the same command again, or undo."""
 
     AGAIN = "again"
     ABORT = "abort"
@@ -75,7 +75,7 @@ class Case:
 
 @dataclass
 class Outcome:
-    """What came of a strike. struck: the tool came to the position. problems: a sentence each; log: each command."""
+    """The result of a strike. struck: the tool came to the position. problems: a sentence each; log: each command."""
 
     struck: bool = True
     lost: int = 0

@@ -163,7 +163,7 @@ def steps(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Sampled:
-    """What a gate counts of a selection of strikes, and each problem."""
+    """The counts of a gate for a selection of strikes, and each problem."""
 
     figures: dict[str, int | float]
     problems: tuple[str, ...]

@@ -34,7 +34,7 @@ WRITE = "update users set gold = gold where id = (select min(id) from users)"
 
 @dataclass(frozen=True)
 class Seen:
-    """What both stores said at one instant. legacy: None while somebody is writing the file's own fence."""
+    """The answers of both stores at one instant. legacy: None while somebody is writing the file's own fence."""
 
     phase: Phase
     target: Fence

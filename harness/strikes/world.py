@@ -41,7 +41,7 @@ SEED = 3
 
 @dataclass(frozen=True)
 class Start:
-    """What strikes begin from: a template, a copy of the folder, and what players asked and were told by then."""
+    """The start of strikes: a template, a copy of the folder, and what players asked and were told by then."""
 
     template: str
     folder: Path

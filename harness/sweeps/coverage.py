@@ -19,7 +19,7 @@ from harness.sweeps import crashes, fault_kinds, legacy_faults
 from harness.sweeps.fault_kinds import NO_FAULT
 
 Saved: TypeAlias = frozenset[tuple[str, str]]
-"""What is done (update, insert, delete) to which table."""
+"""The change (update, insert, delete) and its table."""
 
 Behaviour: TypeAlias = tuple[str, str, Saved]
 

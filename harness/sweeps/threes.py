@@ -25,7 +25,7 @@ from harness.sweeps.races import FailedOrder, Raced, failed_order
 from harness.wire import Proxy
 
 SEED = "three at once"
-"""Of all orders that are drawn; it stands in a gate's certificate."""
+"""The seed of all orders that are drawn; it stands in a gate's certificate."""
 
 MOST_PREEMPTIONS = 3
 ORDERS_OF_A_GATE = 32

@@ -228,7 +228,7 @@ ONE_OF_EACH = (
     'could not translate host name "db" to address: Temporary failure in name resolution',
     'could not translate host name "db" to address: Name or service not known',
 )
-"""What libpq or a server says, a text for each cause, in the order of the list."""
+"""Messages of libpq or a server, a text for each cause, in the order of the list."""
 
 
 def test_each_cause_of_the_list_has_a_text_that_is_told_as_it() -> None:

@@ -102,7 +102,7 @@ MAY = {
     "rollback": refusals.refuse_rollback,
     "rollback --abort": refusals.refuse_rollback_abort,
 }
-"""What refuses to begin or to go on, by the command."""
+"""Checks that refuse to begin or to go on, by the command."""
 
 
 def standings() -> list[MoveStatus]:

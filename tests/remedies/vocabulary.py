@@ -32,7 +32,7 @@ PLACEHOLDERS = frozenset(
         "VALUE",
     }
 )
-"""What a reader puts something in for; written in no other way."""
+"""Placeholders for a reader to fill in; written in no other way."""
 
 WORDS = frozenset({"JSON", "README", "UTF", "SQL", "UNIQUE", "PRIMARY", "KEY", "BLOB", "BLOBs", "WAL", "RDS", "AWS"})
 OF_OTHERS = frozenset({"TMPDIR", "PYTHONPATH", "PGOPTIONS", "DATABASE_URL", "SUDAMR_ENV_FILE"})

@@ -31,7 +31,7 @@ _TODO = {
     RunVerdict.REFUSED: "mend each ✗ above, then make the dry run again: {}",
     RunVerdict.INCONCLUSIVE: "see to each ? above, then make the dry run again: {}",
 }
-"""What comes after a dry run that found something."""
+"""The advice after a dry run that found something."""
 
 _ELSEWHERE = "do what `where the move stands` says above; or see what is next: invoke status --env {1}"
 

@@ -35,7 +35,7 @@ METAVARS = {
     "value": "FILE",
     "verify": "FILE",
 }
-"""What --help shows for an option's value. An option has the same meaning in each task that takes it."""
+"""The placeholder in --help for an option's value. An option has the same meaning in each task that takes it."""
 
 
 class Whole(int):

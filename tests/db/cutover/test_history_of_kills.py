@@ -107,7 +107,7 @@ def test_a_cutover_and_a_rollback_killed_after_their_steps_keep_every_history(pl
 
 
 def test_a_cutover_that_is_killed_and_aborted_keeps_every_history(played: Played) -> None:
-    """What was granted before stays; draws are of another epoch from then on."""
+    """Grants of before stay; draws are of another epoch from then on."""
     for step in ("copy", "smoke"):
         played.dies(step, run_cutover)
         assert played.world.cutover(abort=True).verdict == "undone"

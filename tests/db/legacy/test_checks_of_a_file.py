@@ -47,7 +47,7 @@ PLANTS: dict[str, tuple[Step, ...]] = {
     "check_ids": ("UPDATE users SET id = 'sudamr-canary-1' WHERE rowid = 1",),
 }
 LONGEST = 60_000
-"""What SQLite is let take for a value, in place of a gigabyte."""
+"""The longest value that SQLite may take, in place of a gigabyte."""
 
 
 def test_each_check_has_a_file_of_its_own() -> None:

@@ -105,7 +105,7 @@ SIGNS: dict[str, Callable[[str, str], bool]] = {
     SCRATCH: lambda _call, _function: True,
     BY_THE_CALLER: lambda _call, _function: True,
 }
-"""What stands in the call, or in the function around it, of a connection of that kind."""
+"""The text in the call, or in the function around it, of a connection of that kind."""
 
 
 def openings() -> Iterator[tuple[str, str, str]]:

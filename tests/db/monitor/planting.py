@@ -15,7 +15,7 @@ STATEMENTS = re.compile(r"\b(?:ALTER|SELECT|DROP|ROLLBACK|VACUUM) [^;.]*(?:\.[^;
 
 @dataclass(frozen=True)
 class Planted:
-    """What the evidence names; `fill` for the words in capitals of the remedy, None where it is no statement.
+    """The names in the evidence; `fill` for the words in capitals of the remedy, None where it is no statement.
 
     env: the environment to look at, where it is another.
     """

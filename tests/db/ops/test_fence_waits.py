@@ -1,4 +1,4 @@
-"""What a fence waits for, and for how long: writes in flight, and neither vacuums, readers nor locked tables."""
+"""A fence waits for a bounded time, and only for writes in flight: not for vacuums, readers or locked tables."""
 
 from __future__ import annotations
 

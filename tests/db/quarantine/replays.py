@@ -34,7 +34,7 @@ def _plain(name: str, row: tuple[object, ...]) -> str:
 
 
 def kept(database: Database) -> list[tuple[object, ...]]:
-    """What is still in the quarantine and was not loaded."""
+    """Return what is still in the quarantine and was not loaded."""
     query = (
         "select kind, source_table, key, column_name, path, position, storage, original, rule, reason from quarantine"
         " where loaded_by is null order by 2, 3, 4, 5, 8"

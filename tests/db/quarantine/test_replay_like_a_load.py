@@ -109,7 +109,7 @@ def test_an_item_that_makes_another_a_repetition_waits_while_the_player_plays(
 def test_a_document_of_a_player_who_plays_is_loaded_but_for_an_element(
     fenced_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever was let go plays on, also if a part of the document still can't be read."""
+    """A player who was let go plays on, also if a part of the document still can't be read."""
     source = seeded(tmp_path / "game.db", 3, anomalies=False)
     mail = '[{"id":"m1","attachments":{"gold":-5}},{"id":"m2","attachments":{"gold":7}}]'
     sqlite(source, f"UPDATE users SET mail = '{mail}' WHERE rowid = 2")

@@ -165,7 +165,7 @@ CARRIED: dict[str, tuple[str, ...]] = {
     "a fence that is off": ("alter table game.users disable trigger sudamr_fence",),
     "storage": ("alter table game.users set (fillfactor = 50)",),
 }
-"""What a table of contents does not show, or what is never taken from a dump."""
+"""Parts that a table of contents does not show, or that are never taken from a dump."""
 
 
 @pytest.mark.parametrize("kind", CARRIED)

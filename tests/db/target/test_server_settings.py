@@ -111,7 +111,7 @@ INDIFFERENT = {
     "wal_skip_threshold": "speed",
     "deadlock_timeout": "speed",
 }
-"""What a session can have otherwise and nothing here notices, with the reason."""
+"""Settings of a session that nothing here notices, with the reason."""
 
 CATEGORIES = (
     "Client Connection Defaults|Connections and Authentication|Error Handling|File Locations|Lock Management"
@@ -309,7 +309,7 @@ ELSEWHERE = {
     "full_page_writes": "test_what_would_lose_data_at_a_crash_is_refused_until_it_is_mended",
     "transaction_timeout": "",
 }
-"""What no database or role can have otherwise here, and the test that tries it. The last is of PostgreSQL 17 on."""
+"""Settings that no database or role can change here, and the test that tries it. The last is of PostgreSQL 17 on."""
 
 
 def test_each_required_setting_is_refused_by_a_test() -> None:

@@ -1,4 +1,4 @@
-"""What SQLite's error says, by its code or its message: try again, no game here, or a defect that nobody repeats."""
+"""Errors of SQLite, by code or message: try again, no game here, or a defect that nobody repeats."""
 
 from __future__ import annotations
 

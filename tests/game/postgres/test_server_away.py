@@ -89,7 +89,7 @@ def test_a_server_that_is_not_up_yet_is_away_until_it_is(own: OwnServer) -> None
 
 
 def said(own: OwnServer) -> str:
-    """What the server says to one who connects."""
+    """Return the server's message to one who connects."""
     try:
         psycopg.connect(own.superuser.conninfo).close()
     except psycopg.OperationalError as error:

@@ -60,7 +60,7 @@ def sqlstates() -> list[str]:
 
 
 def decided(state: str) -> str:
-    """What the store makes of an error with that SQLSTATE."""
+    """Return the store's own error for one with that SQLSTATE."""
     match postgres_store._failure(_of(state)):
         case TryAgain() as error:
             return error.code
@@ -142,7 +142,7 @@ def read(place: PostgresPlace) -> Rows:
 
 
 TURNS: tuple[Command, ...] = (Equip("fan"), Unequip("fan"))
-"""What is asked by turns: each is granted after the other."""
+"""Commands that are asked by turns: each is granted after the other."""
 
 
 @pytest.mark.parametrize("state", CASES)

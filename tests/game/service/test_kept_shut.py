@@ -31,7 +31,7 @@ NEARLY: dict[str, Callable[[str], str]] = {
     "a wildcard": lambda _secret: "%",
     "SQL": lambda _secret: "' or '1'='1",
 }
-"""What is nearly a secret, from the secret itself."""
+"""Texts that are nearly a secret, from the secret itself."""
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from harness.databases.restrict import Restriction
 from tests.harness.databases.test_reset import CHANGES, PLAYER
 
 ANYBODYS = ("ALTER ROLE", "SELECT lo_create")
-"""What a role may do that owns nothing: its reset looks for it."""
+"""The rights of a role that owns nothing: its reset looks for it."""
 
 
 @pytest.fixture

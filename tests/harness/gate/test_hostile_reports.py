@@ -52,7 +52,7 @@ def answer(act: Callable[[], object]) -> ToolError | None:
 
 
 def page(path: Path) -> None:
-    """What `invoke report --from` does."""
+    """Make the page as `invoke report --from` does."""
     write(read(path), path.with_suffix(".html"), checked(path))
 
 

@@ -181,7 +181,7 @@ def amount_of_a_line_changed(harmed: Harmed, client: Client) -> None:
 
 
 def opening_changed(harmed: Harmed, client: Client) -> None:
-    """What the player is said to have owned before, so that the sums are those of another player."""
+    """Change what the player is said to have owned before, so that the sums are those of another player."""
     client.play(r1=claim("m2"))
     harmed.execute(f"UPDATE {harmed.name_of('player_openings')} SET gold = gold + 1 WHERE user_id = ?", PLAYER)
     number_anew(harmed)

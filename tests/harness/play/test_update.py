@@ -1,4 +1,4 @@
-"""What was found can be written into a file: no more than what differs, comments kept, and never over a real fault."""
+"""Outcomes can be written into a file: only those that differ, comments kept, and never over a real fault."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def lock_out(prepared: RehearsalSetup, users: VirtualUsers) -> None:
 
 
 def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
-    """What a move that loses one would leave."""
+    """Remove one, as a move would that loses it."""
     lock_out(prepared, users)
     key = users.tally.requests.grants[0].key
     with closing(sqlite_values.connect(prepared.legacy, timeout_seconds=30)) as connection:
@@ -213,7 +213,7 @@ def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
 
 
 def answer_before_it_was_asked(prepared: RehearsalSetup, users: VirtualUsers) -> None:
-    """What a move that gives a later number to an earlier request would leave, by the clients' clock."""
+    """Move an instant, as if a move gave a later number to an earlier request."""
     lock_out(prepared, users)
     grants = users.tally.requests.grants
     asked = [request for request in grants if request.player == grants[0].player]

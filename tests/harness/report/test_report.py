@@ -28,7 +28,7 @@ TIMELINE = f"expected gold: 100\nfound gold: 50\n  1  BEGIN\n  2      UPDATE use
 
 
 class Page(HTMLParser):
-    """What a page is made of: its elements with attributes, and its text."""
+    """Collects the parts of a page: its elements with attributes, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

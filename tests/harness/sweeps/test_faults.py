@@ -1,4 +1,4 @@
-"""What the fault sweep is for: code that is right until something fails is found out, and how that reads."""
+"""The fault sweep finds code that is right until something fails, and says where."""
 
 from __future__ import annotations
 

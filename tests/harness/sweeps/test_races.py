@@ -1,4 +1,4 @@
-"""What the race sweep is for: an order of two sessions that loses something is found, and how that reads."""
+"""The race sweep finds an order of sessions that loses something, and shows it as a timeline."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def pytest_runtest_setup(item):
 def pytest_runtest_teardown(item):
     PostgresUnit.load, statements.lock = LOAD, lambda: LOCKED
 """
-"""Whoever had to wait for a player gives the lock up again. Of two, the other has ended by then; of three, not both."""
+"""A command that had to wait for a player gives up its lock. Of two, the other has ended by then; of three, one has."""
 
 IN_OTHER_WORDS = """
 from game.errors import Fenced
@@ -129,7 +129,7 @@ def pytest_runtest_teardown(item):
 """The fence does not wait for a command that has written: what that one commits, the mover's copy lacks."""
 
 PLANTED_FOR = {"fence": IN_OTHER_WORDS, "mover": WAITS_FOR_NOBODY}
-"""What is planted for a race of three, by its third party; for three commands, UNLOCKED_AFTER_A_WAIT."""
+"""The bug that is planted for a race of three, by its third party; for three commands, UNLOCKED_AFTER_A_WAIT."""
 
 
 @pytest.fixture

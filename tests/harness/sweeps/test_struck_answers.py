@@ -1,4 +1,4 @@
-"""What a fault leaves is seen when the struck command is answered: what was kept, by which answer, at which instant."""
+"""The traces of a fault are seen when the struck command is answered: the rows, the answer, the instant."""
 
 from __future__ import annotations
 
