@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     """Which store: postgresql://… or file:/…"""
     database_url_next: SecretStr | None = None
     """The store that the game is about to move to, or from which it has come: opened ahead, and served when it has."""
-    hold_ms: int = Field(default=2_000, ge=0, le=60_000)
+    hold_ms: int = Field(default=2_000, ge=100, le=60_000)
     """So long a request waits in the window of a move, where DATABASE_URL_NEXT names a store."""
     chance_secret: SecretStr = Field(min_length=16)
     """What the server's dice follow from; whoever knows it can foretell them."""

@@ -37,11 +37,19 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The answer of a process at /readyz; `status` is HTTP's.
+class NextReady:
+    """The other store of a process, as it says at /readyz. ready: it would serve it at once if the game moved there."""
 
-    next_store, next_ready: the store that it has open beside the one that it serves, and whether it would follow to it.
-    """
+    engine: str
+    store: str
+    identity: str
+    fence: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The answer of a process at /readyz; `status` is HTTP's. next: None where it has one store, or is too old."""
 
     url: str
     status: int
@@ -51,8 +59,7 @@ class Ready:
     pid: int
     started: str
     abilities: tuple[str, ...] = ()
-    next_store: str = ""
-    next_ready: bool = False
+    next: NextReady | None = None
 
     @property
     def process(self) -> tuple[int, str]:
@@ -86,17 +93,14 @@ def asked(url: str) -> Ready | str:
     text = {name: str(body.get(name) or "") for name in ("engine", "store", "fence", "started")}
     able = body.get("abilities")
     abilities = tuple(map(str, able)) if isinstance(able, list) else ()
-    other = body.get("next")
-    beside = other if isinstance(other, dict) else {}
-    return Ready(
-        url,
-        answer.status_code,
-        pid=pid,
-        abilities=abilities,
-        next_store=str(beside.get("store") or ""),
-        next_ready=beside.get("ready") is True,
-        **text,
-    )
+    return Ready(url, answer.status_code, pid=pid, abilities=abilities, next=_next(body.get("next")), **text)
+
+
+def _next(found: object) -> NextReady | None:
+    if not isinstance(found, dict):
+        return None
+    text = {name: str(found.get(name) or "") for name in ("engine", "store", "identity", "fence")}
+    return NextReady(**text, ready=found.get("ready") is True)
 
 
 def unable(urls: Sequence[str], ability: str) -> list[str]:

@@ -140,7 +140,11 @@ def offered(context: RunContext, place: Place) -> bool:
     """Return True if every process has this store open beside the one that it serves, and would follow to it."""
     identity = store_identity(place)
     answers = [services.ask(url) for url in context.env.services]
-    return all(ready is not None and ready.next_ready and ready.next_store == identity for ready in answers)
+    return all(ready is not None and _has_next(ready, identity) for ready in answers)
+
+
+def _has_next(ready: Ready, identity: str) -> bool:
+    return ready.next is not None and ready.next.ready and ready.next.store == identity
 
 
 def offer(context: RunContext, place: Place, value: str) -> dict[str, Any]:
@@ -163,10 +167,10 @@ def offer(context: RunContext, place: Place, value: str) -> dict[str, Any]:
         )
     new = services.wait_for(
         context.env.services,
-        lambda ready: ready.status == services.OK and ready.next_ready and ready.next_store == identity,
+        lambda ready: ready.status == services.OK and _has_next(ready, identity),
         what=f"every process to have {place.redacted} open beside the store that it serves",
         timeout_seconds=READY_SECONDS,
-        fault=lambda ready: "" if ready.next_ready else "says that its next store is not ready",
+        fault=lambda ready: "" if _has_next(ready, identity) else "does not say that it has it open, and ready",
     )
     return {"next": [ready.pid for ready in new]}
 

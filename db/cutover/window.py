@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db.counts import few
-from db.cutover import catching_up, fence_owner
+from db.cutover import catching_up, fence_owner, watchdog
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.cutover_steps import require_whole
+from db.cutover.ports import Observer
 from db.cutover.turning import turn, turning
+from db.cutover.watchdog import Watchdog
 from db.errors import Failure, ToolError
 from db.ops import Phase, fence
 from db.transfer.live.session import LiveTransfer
 from game.legacy import capture_schema, sqlite_values
-from game.legacy import fence as legacy_fence
 from game.tables import CANARY_PREFIX
 
 BUDGET_SECONDS = 1.0
@@ -41,14 +42,16 @@ class WindowMissed(Failure):
 
 @dataclass(slots=True)
 class Timeline:
-    """What happened in the window, by the clock and in milliseconds since it began."""
+    """What happened in the window, by the clock and in milliseconds since it began. observer: told of each part."""
 
+    observer: Observer
     began: float = field(default_factory=time.time)
     since: float = field(default_factory=time.monotonic)
     marks: dict[str, float] = field(default_factory=dict)
 
     def mark(self, name: str) -> None:
         """Note that this part has ended."""
+        self.observer("at", name)
         self.marks[name] = round((time.monotonic() - self.since) * 1000, 2)
 
     @property
@@ -60,31 +63,38 @@ class Timeline:
 def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     """Catch up, and go through the window; where it can't be met, players go on playing and it is tried again.
 
+    A watchdog process stands by: whatever becomes of this one, players play again within moments.
+
     Raises WindowMissed after the last try, and whatever a store raises; the file is open again then, unless the
     transaction of the point of no return was sent.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        caught = catching_up.catch_up(context, live)
-        context.check_deadline()
-        try:
-            return _once(context, live, {"attempts": attempt, "rounds": caught.rounds})
-        except WindowMissed as error:
-            context.journal.write("window missed", attempt=attempt, found=error.found)
-            context.config.progress.say(f"     the window was opened again: {error.found}")
-            if attempt == ATTEMPTS:
-                raise
+    guarded = watchdog.Guarded(context.env, context.journal.folder, context.owner)
+    with watchdog.standing_by(guarded) as guard:
+        for attempt in range(1, ATTEMPTS + 1):
+            caught = catching_up.catch_up(context, live)
+            context.check_deadline()
+            try:
+                return _once(context, live, guard, {"attempts": attempt, "rounds": caught.rounds})
+            except WindowMissed as error:
+                context.journal.write("window missed", attempt=attempt, found=error.found)
+                context.config.progress.say(f"     the window was opened again: {error.found}")
+                if attempt == ATTEMPTS:
+                    raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def _once(context: RunContext, live: LiveTransfer, facts: dict[str, Any]) -> dict[str, Any]:
+def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
     context.journal.write("window")
-    context.config.observer("at", "window")
-    line = Timeline()
+    line = Timeline(context.config.observer)
+    line.mark("window")
     try:
-        facts |= _through(context, live, line)
+        guard.tell(watchdog.WINDOW)
+        facts |= _through(context, live, guard, line)
+        guard.tell(watchdog.OVER)
     except (ToolError, *FAILURES, KeyboardInterrupt):
         if not context.lifting:  # It was not sent, so no store but the file can be open.
-            _open_again(context)
+            watchdog.open_again(context.env, context.owner)
+            guard.tell(watchdog.OVER)
             context.journal.write(READ_ONLY_BEGINS, when=line.began)
             context.journal.write(READ_ONLY_ENDS)
         raise
@@ -94,7 +104,7 @@ def _once(context: RunContext, live: LiveTransfer, facts: dict[str, Any]) -> dic
     return facts
 
 
-def _through(context: RunContext, live: LiveTransfer, line: Timeline) -> dict[str, Any]:
+def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Timeline) -> dict[str, Any]:
     owner, path = context.owner, context.env.legacy.path
     closing_check = fence_owner.of_this_game_or_open(owner, path)
     token, run_check = context.pass_token, fence_owner.of_this_run(owner, path)
@@ -112,7 +122,7 @@ def _through(context: RunContext, live: LiveTransfer, line: Timeline) -> dict[st
         if context.instant is not None:
             context.instant.take()
         line.mark("checks")
-        _lift(context, line)
+        _lift(context, guard, line)
         line.mark("live")
     line.mark("moved")
     return {
@@ -122,7 +132,7 @@ def _through(context: RunContext, live: LiveTransfer, line: Timeline) -> dict[st
     }
 
 
-def _lift(context: RunContext, line: Timeline) -> None:
+def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
     """Send the point of no return. The budget is asked last."""
     if line.seconds > BUDGET_SECONDS:
         raise WindowMissed(
@@ -131,6 +141,7 @@ def _lift(context: RunContext, line: Timeline) -> None:
             where=context.env.name,
             do="Players play on the legacy file. Choose a quieter hour, and run again: the copy goes on where it is.",
         )
+    guard.tell(watchdog.SENT)
     context.lifting = True
     with context.conn.transaction():
         context.held.require_proof()
@@ -162,14 +173,6 @@ def _require_no_canaries(context: RunContext) -> None:
             where=context.env.target_direct.redacted,
             do="Players play on the legacy file. Run again: the smoke test removes what an earlier one left.",
         )
-
-
-def _open_again(context: RunContext) -> None:
-    """Open the file at once, without asking Postgres; a fence that is not this run's stays."""
-    path = context.env.legacy.path
-    with closing(sqlite_values.connect(path)) as connection:
-        if (mark := legacy_fence.mark(connection)).state == "fenced" and mark.owner == context.owner:
-            legacy_fence.lift(connection, check=fence_owner.of_this_run(context.owner, path))
 
 
 def capture_is_off(context: RunContext) -> bool:

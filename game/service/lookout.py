@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 from game.service.logs import logger
@@ -19,7 +20,8 @@ from game.unit_of_work import PairedStore
 
 PROBE_SECONDS = 0.005
 TEND_SECONDS = 1.0
-END_SECONDS = 5.0
+END_SECONDS = 0.2
+"""At the end of the process, for each thread; one that just then connects to a server that is away ends with it."""
 
 GOES_ON = (Verdict.STAY, Verdict.FOLLOW)
 ENDS_A_WAIT = (*GOES_ON, Verdict.REFUSE)
@@ -37,7 +39,8 @@ class Lookout:
         self._hold_seconds = hold_seconds
         self._report = report
         self._asked: list[asyncio.Future[Verdict]] = []
-        self._waiting: set[asyncio.Future[Verdict]] = set()
+        self._waiting: dict[asyncio.Future[Verdict], None] = {}
+        """In the order in which they came: so they go on, and so they get their places."""
         self._closed_at: float | None = None
         self._lock = threading.Lock()
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -83,14 +86,14 @@ class Lookout:
         """Return what will end the wait; `leave` it when it is waited for no longer."""
         waiting = self._loop.create_future()
         with self._lock:
-            self._waiting.add(waiting)
+            self._waiting[waiting] = None
         self._wake.set()
         return waiting
 
     def leave(self, waiting: asyncio.Future[Verdict]) -> None:
         """Wait no longer."""
         with self._lock:
-            self._waiting.discard(waiting)
+            self._waiting.pop(waiting, None)
         waiting.cancel()
 
     def _probe(self) -> None:
@@ -128,7 +131,7 @@ class Lookout:
             verdict = error
             if not asked:
                 self._report(error)
-        if not self._ended.is_set():
+        with suppress(RuntimeError):  # The loop has ended, and with it whoever asked.
             self._loop.call_soon_threadsafe(partial(self._settle, asked, verdict))
 
     def _settle(self, asked: list[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
@@ -137,7 +140,7 @@ class Lookout:
         if verdict in ENDS_A_WAIT:
             self._closed_at = None
             with self._lock:
-                waiting, self._waiting = self._waiting, set()
+                waiting, self._waiting = self._waiting, {}
             _answer(waiting, verdict)
 
     def _changed(self, served: PairedStore, changed: Changed) -> None:
@@ -164,9 +167,7 @@ class Lookout:
         self._was_ready = ready
 
 
-def _answer(
-    futures: list[asyncio.Future[Verdict]] | set[asyncio.Future[Verdict]], verdict: Verdict | Exception
-) -> None:
+def _answer(futures: Iterable[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
     for future in futures:
         if future.done():
             continue

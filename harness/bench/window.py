@@ -124,7 +124,7 @@ def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> WindowRun:
 
     def observer(when: When, step: str) -> None:
         moments.setdefault(f"{when} {step}", time.monotonic())
-        if when == "at":
+        if (when, step) == ("at", "window"):
             load.burst(BURST)
         if (when, step) == ("before", "switch"):
             held.append(setup.service.held())

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from db.cutover import services
 from db.samples import builders
 from game.service import tokens
 from tests.game.places import LegacyPlace
@@ -54,6 +55,10 @@ def test_every_process_goes_with_the_game_and_comes_back_without_a_restart(
         ("legacy", "postgres", "fenced")
     }
     assert {one["next"]["identity"] for one in before} == {two_stores.identity("postgres")}
+    for url, one in zip(running.urls, before, strict=True):
+        said = services.ask(url)
+        assert said is not None
+        assert said.next == services.NextReady(**one["next"])
     first = running.act("m1", "r1").json()
     with ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=url)) for url in running.urls]

@@ -1,0 +1,174 @@
+"""A process that stands beside a window: it settles what a tool leaves that dies in it, or that is stopped for long.
+
+The tool writes to the pipe that it waits on: the window begins, the point of no return is sent, the window is over.
+When the pipe closes in between, the tool is gone; when nothing comes for longer than a window may last, it is ended.
+What was not sent can't have happened, so the legacy file is opened at once. What was sent is asked of Postgres, under
+the lock that the dead session has lost by then: live, and the file says that it moved; else it is opened. While
+Postgres does not answer nothing is opened. A copy that was not finished stays, and the next run goes on with it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from db.cutover import cutover_steps, fence_owner
+from db.cutover.context import READ_ONLY_ENDS, RunConfig
+from db.cutover.journal import Journal
+from db.cutover.ports import SmokeResult
+from db.environments import Environment, child_variables
+from db.errors import Failure, ToolError
+from db.ops import Phase
+from game import libpq
+from game.legacy import fence as legacy_fence
+from game.legacy import sqlite_values
+from game.legacy.fence_schema import Owner
+from game.urls import LegacyUrl, PostgresUrl
+
+LONGEST_SECONDS = 3.0
+"""So long a tool may say nothing in a window: three times the budget. Then it is ended."""
+
+START_SECONDS = 30.0
+SETTLE_SECONDS = 120.0
+WINDOW, SENT, OVER, READY = b"w", b"s", b"o", b"ready\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What the watchdog has to know of a run: its environment, where it is logged, and how its fences name it."""
+
+    env: Environment
+    folder: Path
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """The tool's end of the pipe."""
+
+    pipe: IO[bytes]
+
+    def tell(self, what: bytes) -> None:
+        """Write one of WINDOW, SENT, OVER. Raises Failure if the watchdog is gone: no window without one."""
+        try:
+            self.pipe.write(what)
+            self.pipe.flush()
+        except OSError as error:
+            raise Failure("the watchdog of the window at work", str(error), do="Run the same command again.") from None
+
+
+@contextmanager
+def standing_by(guarded: Guarded) -> Iterator[Watchdog]:
+    """Start the process and wait until it is ready; it ends when the block does.
+
+    Raises Failure if it does not start.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "db.cutover.watchdog"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C at the terminal is the tool's to answer.
+        env=child_variables(secrets=libpq.KEPT),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        pickle.dump(guarded, process.stdin)
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], START_SECONDS)[0] or process.stdout.readline() != READY:
+            process.kill()
+            raise Failure("the watchdog of the window to start", "it did not", do="Run the same command again.")
+        yield Watchdog(process.stdin)
+
+
+def main() -> int:
+    """Wait on the pipe; return 0 once all is settled, 3 if it can't be."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    tool = os.getppid()
+    guarded: Guarded = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by the tool that started this process
+    sys.stdout.buffer.write(READY)
+    sys.stdout.flush()
+    said = OVER
+    while heard := _hear(None if said == OVER else LONGEST_SECONDS, tool):
+        said = heard
+    if said == OVER:
+        return 0
+    return settle(guarded, sent=said == SENT)
+
+
+def _hear(seconds: float | None, tool: int) -> bytes:
+    """Return the next word; b"" once the tool is gone. One that says nothing for so long is ended first."""
+    if not select.select([0], [], [], seconds)[0] and os.getppid() == tool:
+        os.kill(tool, signal.SIGKILL)
+        select.select([0], [], [])
+    return os.read(0, 1)
+
+
+def settle(guarded: Guarded, *, sent: bool) -> int:
+    """Open the file, or have it say that it moved; see the module. Returns the exit code."""
+    began = time.monotonic()
+    journal = Journal(guarded.folder)
+    if not sent:
+        opened = open_again(guarded.env, guarded.owner)
+        journal.write("watchdog", found="the tool gone before the point of no return was sent", opened=opened)
+        return 0
+    retrying = Retrying(
+        retry=retry_if_exception_type(ToolError),
+        stop=stop_after_delay(SETTLE_SECONDS),
+        wait=wait_fixed(0.1),
+        reraise=True,
+    )
+    try:
+        phase = retrying(_settle_sent, guarded)
+    except ToolError as error:
+        journal.write("watchdog", found="the tool gone after the point of no return was sent", nothing=str(error))
+        return 3
+    journal.write("watchdog", phase=str(phase), seconds=round(time.monotonic() - began, 3))
+    return 0
+
+
+def _settle_sent(guarded: Guarded) -> Phase:
+    config = RunConfig(smoke=_unplayed, folder=guarded.folder.parent)
+    context = config.new_context("cutover", guarded.env, run=guarded.folder.name)
+    with context.locked(lambda: None):
+        phase = context.phase()
+        if phase is Phase.LIVE:
+            cutover_steps.go_live(context)
+        elif phase in (Phase.LOADING, Phase.ABORTED):
+            open_again(guarded.env, guarded.owner)
+            context.journal.write(READ_ONLY_ENDS)
+        return phase
+
+
+def _unplayed(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
+    """Play nothing: what is settled here was smoked before the window."""
+    del services, store, pass_token
+    return SmokeResult(0)
+
+
+def open_again(env: Environment, owner: Owner) -> bool:
+    """Open the file at once, without asking Postgres; a fence that is not this run's stays. True if it was fenced."""
+    path = env.legacy.path
+    with closing(sqlite_values.connect(path)) as connection:
+        mark = legacy_fence.mark(connection)
+        if mark.state != "fenced" or mark.owner != owner:
+            return False
+        legacy_fence.lift(connection, check=fence_owner.of_this_run(owner, path))
+        return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
