@@ -57,11 +57,15 @@ class Instant:
         self._thread = threading.Thread(target=self._speak, daemon=True)
 
     def take(self) -> None:
-        """Take the snapshot: two statements, no wait."""
-        self._conn.execute("begin isolation level repeatable read read only")
-        self._conn.execute("select 1 from ops.phase")
+        """Take the snapshot: two statements, no wait. Again in a later window: that one's, in place of the first."""
+        with self._lock:
+            if self._taken:
+                self._conn.execute("rollback")
+            self._conn.execute("begin isolation level repeatable read read only")
+            self._conn.execute("select 1 from ops.phase")
+        if not self._taken:
+            self._thread.start()
         self._taken = True
-        self._thread.start()
 
     @property
     def target(self) -> Target | None:

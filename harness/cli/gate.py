@@ -22,17 +22,25 @@ from harness.cli.texts import (
     help={
         "players": PLAYERS,
         "legacy": LEGACY + " to rehearse with; a copy is used",
+        "offline": "move there with the game read-only for the whole copy",
         "postgres": POSTGRES,
         "json": JSON,
     },
     ignores={"legacy": ["players"]},
 )
-def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres: str = "", json: str = "") -> None:
+def rehearse(
+    _c: Context,
+    players: int = Whole(200),
+    legacy: str = "",
+    offline: bool = False,
+    postgres: str = "",
+    json: str = "",
+) -> None:
     """Rehearse the whole move and the way back: under load, on a throwaway server."""
     from harness import rehearsal
 
     source = Path(legacy) if legacy else None
-    judged(json, partial(rehearsal.rehearse, players, source, postgres or None), rehearsal.show)
+    judged(json, partial(rehearsal.rehearse, players, source, postgres or None, offline=offline), rehearsal.show)
 
 
 @task(

@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -74,7 +75,10 @@ class ServiceRequest:
 
 @dataclass
 class AnswerLog:
-    """The answers that all clients got. wrong: answers that no service should give, in words."""
+    """The answers that all clients got. wrong: answers that no service should give, in words.
+
+    refused_at: when one was told to come back later, which a client does, and the code of the answer.
+    """
 
     requests: ClientLog = field(default_factory=ClientLog)
     wrong: list[str] = field(default_factory=list)
@@ -82,6 +86,7 @@ class AnswerLog:
     dropped: int = 0
     granted_at: list[float] = field(default_factory=list)
     unanswered_at: list[float] = field(default_factory=list)
+    refused_at: list[tuple[float, str]] = field(default_factory=list)
 
     def freeze(self, since: float) -> float:
         """Return the longest time in seconds from a request without an answer to the next that was granted.
@@ -99,6 +104,10 @@ class AnswerLog:
     def locked_out(self, since: float) -> int:
         """Count the requests that went unanswered since then."""
         return sum(1 for at in self.unanswered_at if at >= since)
+
+    def told_to_wait(self, since: float) -> Counter[str]:
+        """Count the answers since then that told a client to come back later, by code."""
+        return Counter(code for at, code in self.refused_at if at >= since)
 
     def newly_granted(self, since: float) -> int:
         """Count the requests that were carried out since then."""
@@ -118,6 +127,7 @@ class VirtualUsers:
     """Clients on threads of their own, each with players of its own, so that a player's requests come one by one.
 
     They ask for nothing new but what `allow` and `play` let them; between that they ask for old things again.
+    kept: scripts of other players, for `burst`.
     `token_of`: a player's bearer token.
     """
 
@@ -129,6 +139,7 @@ class VirtualUsers:
         token_of: Callable[[str], str],
         clients: int = CLIENTS,
         seed: int = 1,
+        kept: Mapping[str, Sequence[PlannedRequest]] = {},
     ) -> None:
         self.tally = AnswerLog()
         self._token_of = token_of
@@ -139,6 +150,8 @@ class VirtualUsers:
         self._allowed = 0
         self._busy = 0
         self._left = sum(map(len, scripts.values()))
+        self._kept = {player: list(script) for player, script in kept.items()}
+        self._bursts: list[threading.Thread] = []
         players = list(scripts)
         shares = [{player: list(scripts[player]) for player in players[n::clients]} for n in range(clients)]
         self._threads = [
@@ -155,8 +168,28 @@ class VirtualUsers:
         with self._changed:
             self._leaving = True
             self._changed.notify_all()
-        for thread in self._threads:
+        for thread in (*self._threads, *self._bursts):
             thread.join(ANSWER_SECONDS + PAUSE_SECONDS)
+
+    def burst(self, requests: int) -> int:
+        """Send so many requests of the players that were kept for it, all at once; how many are on their way now."""
+        turns = [player for player, script in self._kept.items() for _ in script]
+        begun = threading.Barrier(1 + min(requests, len(turns)))
+        draw = Random(requests)  # noqa: S311 - variety, not secrecy
+        for n, player in enumerate(draw.sample(turns, begun.parties - 1)):
+            action, fields = self._kept[player].pop(0)
+            request = ServiceRequest(player, f"{self._run}-burst-{n}", action, fields)
+            thread = threading.Thread(target=self._at_once, args=(request, begun, n), daemon=True)
+            self._bursts.append(thread)
+            thread.start()
+        begun.wait(ANSWER_SECONDS)
+        return begun.parties - 1
+
+    def _at_once(self, request: ServiceRequest, begun: threading.Barrier, seed: int) -> None:
+        draw = Random(seed)  # noqa: S311 - variety, not secrecy
+        with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
+            begun.wait(ANSWER_SECONDS)
+            _Client(self, web, self._services, self._token_of, draw).carry(request)
 
     def allow(self, requests: int) -> None:
         """Let that many new requests begin from now on, whatever is left of what was allowed before."""
@@ -275,18 +308,18 @@ class _Client:
                     self._users.count(dropped=1)
                     return
                 self._users.count(retried=1, dropped=1)
-            if (answer := self._carry(request)) and answer.outcome is not None:
+            if (answer := self.carry(request)) and answer.outcome is not None:
                 self._mine.append(request)
         if self._mine and (request is None or self._draw.random() < ASKING_AGAIN):
             self._ask_again(self._draw.choice(self._mine))
 
     def _ask_again(self, request: ServiceRequest) -> None:
         self._users.count(retried=1)
-        answer = self._carry(request)
+        answer = self.carry(request)
         if answer is not None and not answer.replayed:
             self._users.wrong(request, "known to be granted, and carried out again")
 
-    def _carry(self, request: ServiceRequest) -> ServiceAnswer | None:
+    def carry(self, request: ServiceRequest) -> ServiceAnswer | None:
         """Send until there is an answer; None where the clients leave before."""
         while True:
             answer = self._send(request)
@@ -308,6 +341,7 @@ class _Client:
         except httpx.TransportError:
             return None
         if response.status_code == _UNAVAILABLE:
+            self._users.tally.refused_at.append((time.monotonic(), _code(response)))
             return None
         return self._read(request, response)
 
@@ -339,6 +373,13 @@ class _Client:
             return
         finally:
             connection.close()
+
+
+def _code(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code}"
 
 
 def _path(request: ServiceRequest) -> str:

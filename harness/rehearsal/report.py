@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ class Leg:
     acknowledged, retried: requests up to the end of this leg; missing, duplicated: what the history checker found wrong
     of them in the store that the leg ended on: too little, and too much. history: what it judged by.
     predicted_seconds: of read-only, by the checks before the move; None for the way back, which has no prediction.
+    window_seconds, rounds, held_requests, proofs: of a live move; None, 0, 0 and nothing of an offline one.
+    refused_during_move: answers that told a client to come back later.
     read_only_seconds: by the run's journal; freeze_seconds: what clients saw, first refusal to first grant.
     """
 
@@ -38,6 +41,11 @@ class Leg:
     predicted_seconds: float | None = None
     read_only_seconds: float = 0.0
     freeze_seconds: float = 0.0
+    window_seconds: float | None = None
+    rounds: int = 0
+    held_requests: int = 0
+    refused_during_move: int = 0
+    proofs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     history: HistoryFigures = field(default_factory=HistoryFigures)
     steps: tuple[StepReport, ...] = ()
     problems: tuple[str, ...] = ()
@@ -81,7 +89,7 @@ def show(report: RehearsalReport, out: Output) -> None:
 
 def _value(value: float | None) -> str:
     if value is None:
-        return "not predicted"
+        return "-"
     return f"{value:,.1f} s" if isinstance(value, float) else f"{value:,}"
 
 
@@ -97,6 +105,9 @@ _SHOWN = {
     "predicted_seconds": "read-only, predicted",
     "read_only_seconds": "read-only, measured",
     "freeze_seconds": "read-only, as players saw it",
+    "window_seconds": "window of a live move",
+    "held_requests": "requests that waited in it",
+    "refused_during_move": "answers that told a client to come back",
 }
 
 _SHOWN_OF_HISTORY = {

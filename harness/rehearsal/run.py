@@ -20,7 +20,7 @@ from db.counts import lines_of
 from db.cutover import moves, rollback
 from db.cutover.context import FAILURES, PREFLIGHT, RunConfig
 from db.cutover.ports import SmokeResult, When
-from db.cutover.report import RunReport
+from db.cutover.report import LiveFigures, RunReport
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from game.rules.chance import Chance
@@ -52,13 +52,26 @@ SEED = 1
 
 SHOWN_PROBLEMS = 20
 
+BURST = 50
+LEAST_HELD = 20
+"""Requests that are sent at once as a window begins, and how many of them have to meet it."""
+
+KEPT_REQUESTS = 2
+"""Of a player who asks only in that burst."""
+
+WINDOW = "window"
+"""The first part of a live cutover's window, at which nothing is fenced yet."""
+
 SWITCH = "switch"
 """The step of both moves before which the store that is left is fenced, and is still where it was."""
 
 
-def rehearse(players: int, source: Path | None, kind: str | None, progress: Progress) -> RehearsalReport:
+def rehearse(
+    players: int, source: Path | None, kind: str | None, progress: Progress, *, offline: bool = True
+) -> RehearsalReport:
     """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
 
+    offline: the way there is made with the game read-only for the whole copy; else while players play.
     Refusal: no such file, or not a game's; no server of that kind. Lost: the server or the machine was lost, outside a
     move. What goes wrong after that is the report's verdict.
     """
@@ -71,8 +84,10 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
     began = time.monotonic()
     with set_up(players, source, kind, progress) as setup:
         planned = scripts.read(setup.source, players=MOST_PLAYERS, seed=SEED)
-        with VirtualUsers(setup.service.urls, planned, token_of=setup.service.token_of, seed=SEED) as users:
-            rehearsal = Rehearsal(setup, users, planned, progress)
+        kept = {} if offline else _kept(setup.source, planned)
+        token_of = setup.service.token_of
+        with VirtualUsers(setup.service.urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
+            rehearsal = Rehearsal(setup, users, planned, kept, progress, offline=offline)
             outward, way_back = rehearsal.both()
         tally = users.tally
         return RehearsalReport(
@@ -95,22 +110,32 @@ class Rehearsal:
     """Before, there, after, back, after: the moves, with players at it all the while."""
 
     def __init__(
-        self, setup: RehearsalSetup, users: VirtualUsers, planned: Mapping[str, scripts.Script], progress: Progress
+        self,
+        setup: RehearsalSetup,
+        users: VirtualUsers,
+        planned: Mapping[str, scripts.Script],
+        kept: Mapping[str, scripts.Script],
+        progress: Progress,
+        *,
+        offline: bool,
     ) -> None:
+        self._offline = offline
+        self._held_requests = 0
         self._setup = setup
         self._users = users
         self._slice = _slice(planned)
         self._progress = progress
         self._leaving: PostgresUrl | LegacyUrl = setup.environment.legacy
         with closing(open_store(self._leaving.as_text())) as store:
-            self._history = HistoryRecorder(store, planned, partial(Chance, setup.service.chance_secret))
+            self._history = HistoryRecorder(store, {**planned, **kept}, partial(Chance, setup.service.chance_secret))
         self.held = 0
 
     def both(self) -> tuple[Leg, Leg]:
         """Rehearse the way there and, where that passed, the way back."""
         self._progress.say("players play on the legacy file")
         self._users.play(self._slice)
-        outward = self.leg(partial(moves.cut_over, evidence=_no_evidence), self._setup.environment.target, self._loaded)
+        there = partial(moves.cut_over, evidence=_no_evidence)
+        outward = self.leg(there, self._setup.environment.target, self._loaded, live=not self._offline)
         if outward.verdict != PASS:
             return outward, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
         return outward, self.leg(rollback.run, self._setup.environment.legacy, self._returned)
@@ -120,6 +145,8 @@ class Rehearsal:
         verb: Callable[..., RunReport],
         store: PostgresUrl | LegacyUrl,
         counts: Callable[[RunReport], dict[str, Any]],
+        *,
+        live: bool = False,
     ) -> Leg:
         """Run one move, let players play on the store that it ends on, and count.
 
@@ -127,7 +154,7 @@ class Rehearsal:
         A server that was lost makes it inconclusive, whatever else was found.
         """
         try:
-            leg = self._leg(verb, store, counts)
+            leg = self._leg(verb, store, counts, live=live)
         except (ToolError, *FAILURES) as error:
             if isinstance(error.__cause__, KeyboardInterrupt):  # The move was undone because of it.
                 raise error.__cause__ from None
@@ -145,12 +172,15 @@ class Rehearsal:
         verb: Callable[..., RunReport],
         store: PostgresUrl | LegacyUrl,
         counts: Callable[[RunReport], dict[str, Any]],
+        *,
+        live: bool,
     ) -> Leg:
         since = time.monotonic()
         report = verb(
             self._setup.environment,
             RunConfig(
                 self._smoke,
+                offline=not live,
                 tools=self._setup.server.tool,
                 progress=self._progress,
                 observer=self._observe,
@@ -166,6 +196,7 @@ class Rehearsal:
         self._leaving = store
         moved = counts(report)
         problems = [*tally.wrong, *map(str, judged.violations), *moved.pop("problems", ())]
+        refused = tally.told_to_wait(since)
         too_often = sum(violation.kind in GRANTED_TOO_OFTEN for violation in judged.violations)
         shown = lines_of(problems, SHOWN_PROBLEMS, "problems")
         leg = Leg(
@@ -179,10 +210,12 @@ class Rehearsal:
             read_only_seconds=report.read_only_seconds or 0.0,
             freeze_seconds=round(tally.freeze(since), 3),
             history=judged.figures,
+            refused_during_move=refused.total(),
+            **(_live_figures(report.live, report.counts, self._held_requests) if report.live else {}),
             steps=report.steps,
             problems=tuple(shown),
         )
-        return _judged(leg, list(_doubts(leg, tally, since)))
+        return _judged(leg, list(_doubts(leg, tally, since, live=live)))
 
     def _loaded(self, report: RunReport) -> dict[str, Any]:
         self.held = report.counts["held"]
@@ -204,12 +237,34 @@ class Rehearsal:
         if when == "before":
             some = max(CLIENTS, self._slice // STEPS_OF_A_SLICE)
             self._users.allow(self._slice * SLICES_WHILE_OPEN if step == PREFLIGHT else some)
+        if (when, step) == ("at", WINDOW):
+            self._users.burst(BURST)
+        if (when, step) == ("before", SWITCH) and not self._offline:
+            self._held_requests = self._setup.service.held()
         if (when, step) == ("before", SWITCH):
             self._history.switched(heads(self._leaving))
 
     def _smoke(self, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
         owner = self._setup.environment.target_direct if isinstance(store, PostgresUrl) else store
         return smoke.run(services, owner, pass_token=pass_token, operator_token=self._setup.service.operator_token)
+
+
+def _kept(source: Path, planned: Mapping[str, scripts.Script]) -> dict[str, scripts.Script]:
+    """Return short scripts of other players, for the burst alone: a service serves few requests of one at once."""
+    others = scripts.read(source, players=2 * BURST, seed=SEED)
+    return {player: script[:KEPT_REQUESTS] for player, script in others.items() if player not in planned}
+
+
+def _live_figures(figures: LiveFigures, counts: Mapping[str, int], held: int) -> dict[str, Any]:
+    return {
+        "window_seconds": round(figures.window_ms / 1000, 4),
+        "rounds": figures.rounds,
+        "held_requests": held,
+        "proofs": {
+            "rows": {"players": counts["players"], "mismatches": counts["mismatches"]},
+            "instant": dict(figures.instant),
+        },
+    }
 
 
 def _no_evidence(env: Environment) -> None:
@@ -227,11 +282,16 @@ def _judged(leg: Leg, doubts: list[str]) -> Leg:
     return dataclasses.replace(leg, verdict=INCONCLUSIVE if doubts else PASS, problems=tuple(doubts))
 
 
-def _doubts(leg: Leg, tally: AnswerLog, since: float) -> Iterator[str]:
+def _doubts(leg: Leg, tally: AnswerLog, since: float, *, live: bool) -> Iterator[str]:
     """Return what would have to have happened for the leg to prove anything, and did not."""
     if not tally.newly_granted(since):
         yield "nothing was granted during the move or after it: there was too little to do"
-    if not tally.locked_out(since):
+    if live and (refused := tally.told_to_wait(since)):
+        codes = ", ".join(f"{number} with {code}" for code, number in sorted(refused.items()))
+        yield f"players were told to come back while the game was moved live: {codes}"
+    if live and leg.held_requests < LEAST_HELD:
+        yield f"{leg.held_requests} requests met the window, not {LEAST_HELD} at least"
+    if not live and not tally.locked_out(since):
         yield "no request had to wait: nobody noticed the move"
     if not leg.retried:
         yield "no request was sent twice"

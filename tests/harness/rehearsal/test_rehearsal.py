@@ -294,7 +294,7 @@ def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measure
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines]
     assert ["values at the source (back: of players who did not act)", "1,672", "0"] in rows
     assert rows[-7:-4] == [
-        ["read-only, predicted", "11.8 s", "not predicted"],
+        ["read-only, predicted", "11.8 s", "-"],
         ["read-only, measured", "31.1 s", "2.5 s"],
         ["read-only, as players saw it", "31.0 s", "2.2 s"],
     ]

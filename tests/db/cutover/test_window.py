@@ -1,0 +1,104 @@
+"""Inside the window: the tool killed or stopped at each part, and players play again without a person."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from db.cutover import window
+from db.cutover.watchdog import LONGEST_SECONDS
+from db.cutover.window import WindowMissed
+from db.errors import Undone
+from db.servers import Server
+from db.transfer.live.rounds import Rounds
+from game.legacy import fence, sqlite_values
+from game.legacy.fence_schema import FenceMark
+from tests.db.cutover.cutover_world import SPAWN, World, quiet_smoke, run_cutover, wait_until, world
+
+__all__ = ["world"]
+
+PARTS = ["window", "fence", "lock", "last round", "checks", "live", "moved"]
+BEFORE_SENT = PARTS[: PARTS.index("live")]
+
+
+def mark_of(world: World) -> FenceMark:
+    with closing(sqlite_values.connect(world.env.legacy.path, readonly=True)) as connection:
+        return fence.mark(connection)
+
+
+def settled(world: World, part: str) -> bool:
+    """Return True if exactly the store that is to be open after a death at this part is."""
+    expected = ("loading", "open") if part in BEFORE_SENT else ("live", "moved")
+    return (world.phase(), mark_of(world).state) == expected
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_tool_that_is_killed_in_the_window_leaves_a_game_that_is_played(world: World, part: str) -> None:
+    assert world.dies("at", part, run_cutover, offline=False) == -signal.SIGKILL
+    wait_until(lambda: settled(world, part))
+    assert world.act(0, "after").status_code == 200
+    world.cutover(offline=False)
+    world.assert_open_on_postgres()
+    assert world.act(0, "after").json()["replayed"]
+
+
+@pytest.mark.parametrize("part", ["lock", "last round", "live"])
+def test_a_tool_that_is_stopped_in_the_window_is_ended(world: World, part: str) -> None:
+    tool = SPAWN.Process(target=_stops, args=(world.env, world.folder, world.server.handle(), part))
+    tool.start()
+    tool.join(LONGEST_SECONDS + 60)
+    assert tool.exitcode == -signal.SIGKILL
+    wait_until(lambda: settled(world, part))
+    assert world.act(0, "after").status_code == 200
+
+
+def _stops(env: Any, folder: Any, handle: str, part: str) -> None:
+    def observer(when: str, step: str) -> None:
+        if (when, step) == ("at", part):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    tools = Server.attach(handle).tool
+    run_cutover(env, folder=folder / "runs", smoke=quiet_smoke, tools=tools, observer=observer, offline=False)
+
+
+def test_a_window_that_does_not_fit_its_budget_is_opened_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = iter([0.0, 0.0, 60.0])
+    monkeypatch.setattr(window, "BUDGET_SECONDS", 0.0)
+
+    def observer(when: str, step: str) -> None:
+        if (when, step) == ("at", "window"):
+            assert mark_of(world).state == "open"
+            monkeypatch.setattr(window, "BUDGET_SECONDS", next(budgets))
+
+    report = world.cutover(offline=False, observer=observer)
+    assert report.live is not None
+    assert report.live.attempts == 3
+    world.assert_open_on_postgres()
+
+
+def test_a_window_that_never_fits_is_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "BUDGET_SECONDS", 0.0)
+    with pytest.raises(Undone) as caught:
+        world.cutover(offline=False)
+    assert isinstance(caught.value.__cause__, WindowMissed)
+    assert (world.phase(), world.legacy_fence(), world.engine()) == ("aborted", "open", "legacy")
+
+
+def test_the_file_is_opened_at_once_where_the_last_round_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Rounds.apply
+
+    def apply(self: Rounds, file: Any) -> Any:
+        if fence.state(file) == "fenced":
+            raise OSError("a disk that is full")
+        return real(self, file)
+
+    monkeypatch.setattr(Rounds, "apply", apply)
+    with pytest.raises(Undone, match="a disk that is full"):
+        world.cutover(offline=False)
+    assert (world.phase(), world.legacy_fence(), world.engine()) == ("aborted", "open", "legacy")
