@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -47,11 +47,15 @@ WINDOW, SENT, OVER, READY = b"w", b"s", b"o", b"ready\n"
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What the watchdog has to know of a run: its environment, where it is logged, and how its fences name it."""
+    """What the watchdog has to know of a run: its environment, where it is logged, and how its fences name it.
+
+    longest_seconds: so long the tool may say nothing in a window.
+    """
 
     env: Environment
     folder: Path
     owner: Owner
+    longest_seconds: float = field(default_factory=lambda: LONGEST_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def main() -> int:
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
     said = OVER
-    while heard := _hear(None if said == OVER else LONGEST_SECONDS, tool):
+    while heard := _hear(None if said == OVER else guarded.longest_seconds, tool):
         said = heard
     if said == OVER:
         return 0

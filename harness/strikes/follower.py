@@ -6,6 +6,7 @@ with its last restart, and says what the store itself says of its fence. Its sto
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from dotenv import dotenv_values
 
 from game.errors import StoreFailure
 from game.service.openapi import ABILITIES
-from game.stores import open_store
-from game.unit_of_work import Store
+from game.service.pair import Side, StorePair
+from game.stores import open_probe, open_store
+from game.unit_of_work import PairedStore, Store
 
 NO_PROCESS = 1 << 23
 """An id above the largest that Linux gives: no process of this machine is taken for the service."""
@@ -38,11 +40,12 @@ class Follower:
         self._env_file = env_file
         self._routed = routed
         self._lock = threading.Lock()
-        self._store: Store | None = None
+        self._pair: StorePair | None = None
+        self._store: PairedStore | None = None
         self._since = -1
 
     def store(self) -> Store:
-        """Return the store that it serves. Raises BadUrl where the pointer named none."""
+        """Return the store that it serves, by the service's own rule. Raises BadUrl where the pointer named none."""
         with self._lock:
             return self._opened()
 
@@ -51,8 +54,16 @@ class Follower:
         if self._store is None or since != self._since:
             self._leave()
             values = dotenv_values(self._served if since else self._env_file)
-            self._store, self._since = open_store(self._routed(values.get("DATABASE_URL") or ""), pool_size=2), since
-        return self._store
+            url, beside = (self._routed(values.get(name) or "") for name in ("DATABASE_URL", "DATABASE_URL_NEXT"))
+            self._store, self._since = open_store(url, pool_size=2), since
+            if beside:
+                other = Side(open_store(beside, pool_size=2), open_probe(beside))
+                self._pair = StorePair(Side(self._store, open_probe(url)), other)
+                self._pair.tend()
+        if self._pair is None:
+            return self._store
+        self._pair.look()
+        return self._pair.served
 
     def leave(self) -> None:
         """Close the store, so that its file and its database can be replaced."""
@@ -60,8 +71,10 @@ class Follower:
             self._leave()
 
     def _leave(self) -> None:
-        store, self._store = self._store, None
-        if store is not None:
+        store, self._store, pair, self._pair = self._store, None, self._pair, None
+        if pair is not None:
+            pair.close()
+        elif store is not None:
             store.close()
 
     @property
@@ -80,7 +93,14 @@ class Follower:
             status = self.store().status()
         except StoreFailure as error:
             return {**process, "engine": "", "store": "", "fence": str(error)}
-        return {**process, "engine": status.engine, "store": status.store, "fence": status.fence}
+        served = {**process, "engine": status.engine, "store": status.store, "fence": status.fence}
+        return served if self._pair is None else {**served, "next": self._next(self._pair)}
+
+    def _next(self, pair: StorePair) -> dict[str, object]:
+        with self._lock:
+            pair.look()
+            pair.tend()
+            return dataclasses.asdict(pair.next_store())
 
 
 @contextmanager

@@ -18,6 +18,9 @@ from db.cutover.runbook import Runbook, Step
 Enter = Callable[[str], None]
 """Told of each step as its `done` or `do` begins, and of "" as it ends."""
 
+LIVE = "live_cutover"
+"""The name of the cutover that copies while players play."""
+
 STARTS_A_SERVICE = ("a service on the legacy file", "a service on Postgres")
 """Checks that start a process of the service and end it: two seconds each, nothing is written, and no step needs it."""
 

@@ -18,12 +18,13 @@ from harness.strikes import tool
 from harness.strikes.director import Director, How
 from harness.strikes.events import Event, Position
 from harness.strikes.players import Players
-from harness.strikes.runbooks import runbooks
+from harness.strikes.runbooks import LIVE, runbooks
 from harness.strikes.tool import Order
 from harness.strikes.watcher import Watcher
 from harness.strikes.world import Start, World
 
 ENDS_SECONDS = 120.0
+WINDOW = "window"
 FOLLOWED = 4
 """So many printed commands may be followed before it is a dead end."""
 
@@ -37,7 +38,7 @@ UNDONE = 4
 CODES = frozenset({0, 1, 2, 3, UNDONE})
 SERVES = {"players play on SQLite": "legacy", "players play on Postgres": "postgres"}
 _RUNS = itertools.count()
-_NEXT = re.compile(r"invoke (\w+) --env \w+( --abort)?")
+_NEXT = re.compile(r"invoke (\w+) --env \w+( --no-offline)?( --abort)?")
 
 
 class Then(StrEnum):
@@ -122,6 +123,10 @@ class Run:
             self.kill()
             raise TimeoutError(f"{self.command} did not end within {ENDS_SECONDS:.0f} s: {self.printed[-2000:]}")
         return self._process.exitcode
+
+    def ended_by_the_watchdog(self) -> None:
+        """Wait for it to be ended by the watchdog of a window, and for that to settle what it left."""
+        self._process.join(2 * tool.ENDS_A_WINDOW_SECONDS)
 
     def kill(self) -> None:
         """Kill it, and wait until it is gone."""
@@ -209,7 +214,7 @@ class _Striking:
         case = self._case
         director = Director(case.at, case.how, self._look)
         self._world.proxy.interceptor = director
-        run = Run(self._world, self._move.runbook, abort=self._move.abort, director=director)
+        run = self._run = Run(self._world, self._move.runbook, abort=self._move.abort, director=director)
         try:
             ended = self._until_struck(run, director)
             if not ended and case.how is How.STOP:
@@ -242,6 +247,8 @@ class _Striking:
             self._problem(f"a stopped run holds the lock, and what is next does not say so: {seen.next}")
         self._world.cut_sessions()
         self._world.proxy.interceptor = Director(watch=self._look)
+        if self._case.at.step == WINDOW:
+            run.ended_by_the_watchdog()
         finished = self._then()
         before = ending.look(self._world.env)
         director.release()
@@ -269,7 +276,8 @@ class _Striking:
             command = _NEXT.search(seen.next)
             if command is None:
                 break
-            self._note(Run(self._world, command[1], abort=bool(command[2])))
+            name = LIVE if command[2] else command[1]
+            self._note(Run(self._world, name, abort=bool(command[3])))
         seen = ending.look(self._world.env)
         if not isinstance(seen.advice, Settled) or seen.serves not in SERVES:
             self._outcome.dead_ends += 1
@@ -280,7 +288,8 @@ class _Striking:
     def _note(self, run: Run) -> int:
         code = run.wait()
         self._outcome.log.append(f"{run.command}: {code}: {' / '.join(run.printed.strip().splitlines()[-SHOWN:])}")
-        struck_dead = code < 0 and self._case.how is How.KILL and not self._outcome.log[1:]
+        # A tool that is stopped in a window is ended by its watchdog.
+        struck_dead = code < 0 and self._case.how in (How.KILL, How.STOP) and run is self._run
         if (code not in CODES and not struck_dead) or "Traceback" in run.printed:
             self._problem(f"{run.command} ended with {code}: {run.printed[-1500:]}")
         return code

@@ -12,7 +12,8 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -20,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from db.console.output import outcome
-from db.cutover import ending, engine, hooks, preflight, switch, undoing
+from db.cutover import ending, engine, hooks, preflight, services, switch, undoing, watchdog, window
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
+from db.cutover.services import Ready
 from db.environments import Environment
 from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server, Tool
 from game.legacy import fence as legacy_fence
 from harness.strikes.events import BESIDE, PART, SNAPSHOT, Store
-from harness.strikes.runbooks import runbooks, told
+from harness.strikes.runbooks import LIVE, runbooks, told
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["harness.strikes.preloaded"])
@@ -37,6 +39,8 @@ WAIT_SECONDS = 0.4
 """How long a run waits for a stopped one, and for a hook of a dead one."""
 
 RECONNECT_SECONDS = 5.0
+ENDS_A_WINDOW_SECONDS = 10.0
+"""After which the watchdog ends a tool that is stopped in a window."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _OPERATIONS = {
@@ -70,7 +74,8 @@ class Order:
     @property
     def line(self) -> str:
         """Return the command as an operator types it."""
-        return f"invoke {runbooks()[self.runbook].verb} --env {self.env.name}{' --abort' if self.abort else ''}"
+        live = " --no-offline" if self.runbook == LIVE and not self.abort else ""
+        return f"invoke {runbooks()[self.runbook].verb} --env {self.env.name}{live}{' --abort' if self.abort else ''}"
 
 
 def run(order: Order, line: Connection | None) -> None:
@@ -181,3 +186,12 @@ def _hurry(ready_seconds: float) -> None:
     hooks.ORPHAN_SECONDS = WAIT_SECONDS
     undoing.RECONNECT_SECONDS = RECONNECT_SECONDS
     switch.READY_SECONDS = ready_seconds
+    # Each statement in the window is held and looked at.
+    window.BUDGET_SECONDS, watchdog.LONGEST_SECONDS = ENDS_A_WINDOW_SECONDS, ENDS_A_WINDOW_SECONDS
+    services.started_beside = _beside  # type: ignore[assignment]  # what it would play is no part of what is struck
+
+
+@contextmanager
+def _beside(_url: object, *, operator_token: str = "") -> Iterator[Ready]:
+    del operator_token
+    yield Ready("http://127.0.0.1", services.OK, "postgres", "", "fenced", 0, "")

