@@ -20,9 +20,6 @@ COMMITS = 2
 shortest round that wrote anything is."""
 
 MB = 1_000_000
-BEGINS = "window"
-"""The mark of a window's beginning, which is no part of it."""
-
 NOT_KNOWN = "not known yet"
 
 
@@ -50,6 +47,7 @@ class MoveFigures:
     def applied(self, progress: RoundProgress) -> None:
         """Take note of a round."""
         self.rounds += 1
+        self.dirty = self.dirty if progress.left is None else progress.left
         self._recent.append(progress)
 
     @property
@@ -77,12 +75,12 @@ class MoveFigures:
 
     @property
     def arrival(self) -> float | None:
-        """Return how many rows a second players change, between the last two rounds."""
+        """Return how many rows a second players change, over the recent rounds."""
         if len(self._recent) < 2:
             return None
-        before, last = self._recent[-2], self._recent[-1]
-        seconds = last.read_at - before.read_at
-        return last.rows / seconds if seconds > 0 else None
+        first, *others = self._recent
+        seconds = others[-1].read_at - first.read_at
+        return sum(one.rows for one in others) / seconds if seconds > 0 else None
 
     @property
     def applying(self) -> float | None:
@@ -105,7 +103,7 @@ class MoveFigures:
         """Return names and values for people."""
         return [
             # The bar has the players of a copy that is under way, and their rate.
-            ("copied", self._bytes_text() if self.state is MoveState.COPYING else self._players_text()),
+            ("copied", self._bytes_text() if self.state is MoveState.COPYING else self._whole_text()),
             ("dirty keys", NOT_KNOWN if self.dirty is None else f"{self.dirty:,}"),
             ("rounds", self._rounds_text()),
             ("rows a second", f"{_rate('arriving', self.arrival)}, {_rate('applied', self.applying)}"),
@@ -115,20 +113,18 @@ class MoveFigures:
 
     def line(self) -> str:
         """Return the same in one line, as far as it is known."""
-        copying = self.state is MoveState.COPYING
+        copying, lag = self.state is MoveState.COPYING, self.lag_seconds
         parts = [
             *([self._players_text(), self._bytes_text(), self.left] if copying else []),
             *([f"{counted(self.dirty, 'changes')} waiting"] if self.dirty is not None else []),
-            *([f"rounds {self._rounds_text()}", f"lag {seconds_text(self.lag_seconds)}"] if self.lag_seconds is not None else []),
+            *([f"rounds {self._rounds_text()}", f"lag {seconds_text(lag)}"] if lag is not None else []),
         ]
         return f"{self.state}: {', '.join(part for part in parts if part) or NOT_KNOWN}"
 
     def window(self) -> list[tuple[str, str]]:
         """Return the parts of the window that is over with their ms, and the moment when each had ended."""
         took = durations(self.parts_ms)
-        return [
-            (name, f"{took[name]:,.2f} ms, until {end:,.2f}") for name, end in self.parts_ms.items() if name != BEGINS
-        ]
+        return [(name, f"{took[name]:,.2f} ms, until {end:,.2f}") for name, end in self.parts_ms.items()]
 
     @property
     def left(self) -> str:
@@ -141,6 +137,9 @@ class MoveFigures:
             return NOT_KNOWN
         players = f"{self.copy.players:,} of {counted(self.copy.total, 'players')}"
         return f"{players}, {self.rates[0]:,.0f} players/s" if self.rates and self.left_seconds else players
+
+    def _whole_text(self) -> str:
+        return NOT_KNOWN if self.copy is None else f"{self._players_text()}, {self.copy.bytes / MB:,.1f} MB"
 
     def _bytes_text(self) -> str:
         if self.copy is None:

@@ -34,7 +34,8 @@ class CopyProgress:
 @dataclass(frozen=True, slots=True)
 class RoundProgress:
     """One round. rows: changed by players since the round before; written: to Postgres; seconds: until it was
-    committed; read_at: when its snapshot of the file was taken, monotonic seconds.
+    committed; read_at: when its snapshot of the file was taken, monotonic seconds; left: changes that wait on the log
+    then, None if nobody looked.
     """
 
     players: int
@@ -42,6 +43,7 @@ class RoundProgress:
     written: int
     seconds: float
     read_at: float
+    left: int | None = None
 
 
 Dirty: TypeAlias = Callable[[], int | None]

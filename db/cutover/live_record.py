@@ -34,7 +34,7 @@ def of_batches(context: RunContext) -> Callable[[CopyProgress], None]:
 
 def of_round(context: RunContext, result: RoundResult, left: int | None = None) -> None:
     """Record a round at the time of its commit. left: changes that wait on the log."""
-    view = RoundProgress(result.players, result.rows, result.written, result.seconds, result.read_at)
+    view = RoundProgress(result.players, result.rows, result.written, result.seconds, result.read_at, left)
     context.config.view.applied(view)
     context.journal.write(
         ROUND,

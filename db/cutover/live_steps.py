@@ -69,9 +69,7 @@ def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
         context.conn.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table.name)))
     offered = {} if _offered(context) else switch.offer(context, context.env.target, context.env.target.as_text())
     played = _smoke(context)
-    frozen = live.prove(context.config.progress)
-    if live.last is not None:
-        live_record.of_round(context, live.last)
+    frozen = live.prove(context.config.progress, partial(live_record.of_round, context))
     context.held.record_proof()
     if context.instant is None:
         context.instant = context.enter(instant.standing_by(context.env.target_direct))

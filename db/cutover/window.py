@@ -87,8 +87,8 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
 
 def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
     context.journal.write("window")
+    context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
     line = Timeline(context.config.observer)
-    line.mark("window")
     try:
         guard.tell(watchdog.WINDOW)
         facts |= _through(context, live, guard, line)

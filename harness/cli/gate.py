@@ -24,6 +24,7 @@ from harness.cli.texts import (
         "legacy": LEGACY + " to rehearse with; a copy is used",
         "offline": "move there with the game read-only for the whole copy",
         "postgres": POSTGRES,
+        "report": "where the page of the way there goes, with what clients saw of it",
         "json": JSON,
     },
     ignores={"legacy": ["players"]},
@@ -34,13 +35,16 @@ def rehearse(
     legacy: str = "",
     offline: bool = False,
     postgres: str = "",
+    report: str = "",
     json: str = "",
 ) -> None:
     """Rehearse the whole move and the way back: under load, on a throwaway server."""
     from harness import rehearsal
+    from harness.cli.commands import move_pages
 
-    source = Path(legacy) if legacy else None
-    judged(json, partial(rehearsal.rehearse, players, source, postgres or None, offline=offline), rehearsal.show)
+    source, recorded = Path(legacy) if legacy else None, move_pages.of_rehearsal(Path(report)) if report else None
+    run = partial(rehearsal.rehearse, players, source, postgres or None, offline=offline, recorded=recorded)
+    judged(json, run, rehearsal.show)
 
 
 @task(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from db.console.live_screen import shown_by
 from db.console.progress import Progress
@@ -48,6 +48,8 @@ STEPS_OF_A_SLICE = 8
 MOST_PLAYERS = 30
 """Few enough that each is asked often on either side of a switch: the pairs in real time grow with the square."""
 
+Recorded: TypeAlias = Callable[[Path, Leg], None]
+
 SEED = 1
 """The seed of the players' scripts and of the clients' moods."""
 
@@ -68,11 +70,18 @@ SWITCH = "switch"
 
 
 def rehearse(
-    players: int, source: Path | None, kind: str | None, progress: Progress, *, offline: bool = True
+    players: int,
+    source: Path | None,
+    kind: str | None,
+    progress: Progress,
+    *,
+    offline: bool = True,
+    recorded: Recorded | None = None,
 ) -> RehearsalReport:
     """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
 
-    offline: the way there is made with the game read-only for the whole copy; else while players play.
+    offline: the way there is made with the game read-only for the whole copy; else while players play. recorded: called
+    after the way there with the folder of its run, which is not kept, and with what clients saw.
     Refusal: no such file, or not a game's; no server of that kind. Lost: the server or the machine was lost, outside a
     move. What goes wrong after that is the report's verdict.
     """
@@ -88,7 +97,7 @@ def rehearse(
         kept = {} if offline else _kept(setup.source, planned)
         token_of = setup.service.token_of
         with VirtualUsers(setup.service.urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
-            rehearsal = Rehearsal(setup, users, planned, kept, progress, offline=offline)
+            rehearsal = Rehearsal(setup, users, planned, kept, progress, offline=offline, recorded=recorded)
             outward, way_back = rehearsal.both()
         tally = users.tally
         return RehearsalReport(
@@ -119,8 +128,10 @@ class Rehearsal:
         progress: Progress,
         *,
         offline: bool,
+        recorded: Recorded | None = None,
     ) -> None:
         self._offline = offline
+        self._recorded = recorded
         self._held_requests = 0
         self._setup = setup
         self._users = users
@@ -217,6 +228,8 @@ class Rehearsal:
             steps=report.steps,
             problems=tuple(shown),
         )
+        if self._recorded is not None and isinstance(store, PostgresUrl):
+            self._recorded(Path(report.journal), leg)
         return _judged(leg, list(_doubts(leg, tally, since, live=live)))
 
     def _loaded(self, report: RunReport) -> dict[str, Any]:

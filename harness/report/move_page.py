@@ -28,8 +28,8 @@ _PARTS = {
     "live": "point of no return: players play on Postgres",
     "moved": "the legacy file says that it moved; players play already",
 }
-_BEGINS, _AFTER = "window", ("moved",)
-"""The mark of the beginning, and parts after the window: players play meanwhile."""
+_AFTER = ("moved",)
+"""Parts after the window: players play meanwhile."""
 
 _COUNTS = {
     "source": "values in the legacy file, counted by SQLite",
@@ -163,11 +163,7 @@ def _step(step: ReportedStep, report: MoveReport) -> ShownStep:
 
 
 def _parts(window: ReportedWindow) -> list[ShownPart]:
-    return [
-        ShownPart(name, _PARTS.get(name, ""), ms, name in _AFTER)
-        for name, ms in window.parts_ms.items()
-        if name != _BEGINS
-    ]
+    return [ShownPart(name, _PARTS.get(name, ""), ms, name in _AFTER) for name, ms in window.parts_ms.items()]
 
 
 def _clients(clients: ClientFigures | None) -> list[tuple[str, str]]:

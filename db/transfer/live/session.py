@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -48,9 +48,7 @@ class FrozenProof:
 
 
 class LiveTransfer:
-    """A live copy under way. Not thread-safe. file: the legacy file, open for writing. last: the newest round, but for
-    the one in the window.
-    """
+    """A live copy under way. Not thread-safe. file: the legacy file, open for writing."""
 
     def __init__(self, path: Path, target: PostgresUrl, conn: ops.Connection, *, run: str, pass_token: str) -> None:
         self.path = path
@@ -60,7 +58,6 @@ class LiveTransfer:
         transaction = partial(under_pass, conn, pass_token, require_fenced(conn))
         self.file = capture.open_file(path)
         self._transaction = transaction
-        self.last: RoundResult | None = None
         self.rounds = Rounds(conn, str(path), run=run, transaction=transaction)
 
     def begin(self) -> str:
@@ -104,8 +101,7 @@ class LiveTransfer:
 
     def round(self) -> RoundResult:
         """Apply what changed since the last round."""
-        self.last = self.rounds.run_once(self.file)
-        return self.last
+        return self.rounds.run_once(self.file)
 
     @property
     def waiting(self) -> int:
@@ -126,14 +122,17 @@ class LiveTransfer:
         gate(self.conn, held, max_held)
         return aside, held
 
-    def prove(self, progress: Progress) -> FrozenProof:
+    def prove(self, progress: Progress, applied: Callable[[RoundResult], None]) -> FrozenProof:
         """Prove the whole copy at one instant, while players play on. Raises Failure naming what differs.
+
+        applied: told of the round that comes first.
 
         The file's snapshot is held for as long as it takes, so its write-ahead log grows meanwhile.
         """
         with connected(self.path) as frozen:
             frozen.execute("BEGIN")
-            self.last = result = self.rounds.apply(frozen)
+            result = self.rounds.apply(frozen)
+            applied(result)
             with targets.opened(self.target) as snapshot:
                 return prove_frozen(Source(frozen, str(self.path)), snapshot, progress, top=result.top)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from db.cutover import journal as journals
 from db.cutover.context import RUNS
 from db.environments import Environment
 from db.files import private
+from harness.rehearsal import Leg
 from harness.report import move, move_page
 from harness.report.move import MoveReport
 
@@ -26,6 +27,17 @@ def make(run: str, clients: str, into: str) -> tuple[MoveReport, Path]:
     path = Path(into) if into else folder / move_page.PAGE
     private.make_parent(path)
     return report, move_page.write(report, path)
+
+
+def of_rehearsal(path: Path) -> Callable[[Path, Leg], None]:
+    """Return what writes the page of a rehearsal's way there to the path, with what clients saw."""
+
+    def write(folder: Path, leg: Leg) -> None:
+        seen = {name: getattr(leg, name) for name in move.ClientFigures.__dataclass_fields__}
+        private.make_parent(path)
+        move_page.write(move.read(folder, move.ClientFigures(**seen)), path)
+
+    return write
 
 
 @contextmanager

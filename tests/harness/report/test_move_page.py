@@ -22,7 +22,7 @@ from tests.fixtures.pages import Page
 NASTY = "<script>alert('푸른 바람 부채')</script>\u202e"
 SECRET = "planted-password"
 URL = f"postgresql://owner:{SECRET}@db.example/game"
-PARTS = {"window": 0.01, "fence": 4.0, "lock": 6.0, "last round": 11.5, "checks": 12.0, "live": 14.25, "moved": 20.0}
+PARTS = {"fence": 4.0, "lock": 6.0, "last round": 11.5, "checks": 12.0, "live": 14.25, "moved": 20.0}
 BEGAN = 1_800_000_000.0
 
 
