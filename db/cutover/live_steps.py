@@ -73,6 +73,10 @@ def stand_by(context: RunContext) -> Facts:
         "held": held,
         "players": frozen.proof.players,
         "mismatches": frozen.proof.mismatches,
+        "independent_players": frozen.independent.players,
+        "independent_compared": frozen.independent.compared,
+        "independent_left_out": frozen.independent.left_out,
+        "independent_mismatches": frozen.independent.mismatches,
     }
     context.journal.write("counts", **counts)
     return counts | played | offered
