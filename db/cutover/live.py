@@ -73,8 +73,8 @@ SWITCH_AFTERWARDS = dataclasses.replace(
     true_after="every process serves Postgres first",
     undo="",
     repeated=False,
-    detail="the pointer names Postgres, and the next store is the legacy file; `deploy` and `restart` ended with 0; every"
-    " process in `services` is a new one and serves Postgres",
+    detail="the pointer names Postgres, and the next store is the legacy file; `deploy` and `restart` ended with 0;"
+    " every process in `services` is a new one and serves Postgres",
     on_failure=_FINISH,
 )
 DUMP_AFTERWARDS = dataclasses.replace(
