@@ -111,6 +111,15 @@ class LiveTransfer:
         """Apply what changed since the last round, in a transaction that holds the file's write lock."""
         return self.rounds.apply(file)
 
+    @contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Have the connection to the file wait for its write lock no longer than this."""
+        self.file.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            self.file.execute(f"PRAGMA busy_timeout = {int(capture.BUSY_SECONDS * 1000)}")
+
     def lacking(self, file: sqlite3.Connection) -> list[str]:
         """List the tables without their triggers, as the open transaction sees them; all, if the log is another's."""
         return self.rounds.lacking(file)
