@@ -62,6 +62,7 @@ ALONE = [
     ("fence", "--env", "staging", "--on", "--reason", "password=planted-reason", "--json", "fence.json"),
     ("gate", "--env", "staging", "--verify", "none.json"),
     ("report", "--from", "none.json"),
+    ("report", "--run", "postgresql://u:planted-word@127.0.0.1:1/d"),
     ("gate", "postgresql://u:planted-word@127.0.0.1:1/d"),
     ("gate", "--postgre=postgresql://u:planted-very-long-word-that-is-cut-before-its-end@127.0.0.1:1/d"),
     ("transfer.profile", "--source", "postgresql://u:planted-word@127.0.0.1:1/d"),

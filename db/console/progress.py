@@ -52,7 +52,7 @@ class TerminalBars:
     """Bars that redraw themselves, on standard error."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self.console = console
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
@@ -66,7 +66,7 @@ class TerminalBars:
             nonlocal done
             done += more
 
-        with Live(get_renderable=line, console=self._console):
+        with Live(get_renderable=line, console=self.console):
             yield advance
 
     @contextmanager
@@ -79,12 +79,12 @@ class TerminalBars:
             TextColumn("{task.fields[left]} left"),
             TextColumn("{task.fields[seen]}", markup=False),
         )
-        with Bars(*columns, console=self._console) as bars:
+        with Bars(*columns, console=self.console) as bars:
             yield _BarOfSeconds(bars, title, seconds)
 
     def say(self, line: str) -> None:
-        line = layout.fitted(printable.escaped(line), self._console)
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        line = layout.fitted(printable.escaped(line), self.console)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Plain:
@@ -95,12 +95,12 @@ class Plain:
 
     def __init__(self, write: Callable[[str], None], *, quiet: bool = False) -> None:
         self._write = write
-        self._quiet = quiet
+        self.quiet = quiet
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
         began = printed_at = time.monotonic()
-        interval = CI_INTERVAL_SECONDS if self._quiet else PLAIN_INTERVAL_SECONDS
+        interval = CI_INTERVAL_SECONDS if self.quiet else PLAIN_INTERVAL_SECONDS
         done = 0
 
         def advance(more: int) -> None:
@@ -114,7 +114,7 @@ class Plain:
 
         yield advance
         amount = Amount(title, done, total, unit, time.monotonic() - began)
-        if not self._quiet or amount.seconds >= PLAIN_INTERVAL_SECONDS:
+        if not self.quiet or amount.seconds >= PLAIN_INTERVAL_SECONDS:
             self._write(f"{title}: {counted(done, unit)} in {amount.seconds:.1f} s, {amount.rate}")
 
     def say(self, line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from db.cutover import live_record
 from db.cutover.context import RunContext
 from db.errors import Inconclusive
 from db.transfer.live.rounds import RoundResult
@@ -38,6 +39,7 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
         context.config.signals.check()
         context.require_lock()
         result = live.round()
+        live_record.of_round(context, result, live.waiting)
         rows += result.written
         if number == 1 or result.seconds > SHORT_SECONDS:
             context.config.progress.say(f"     round {number}: {_line(result)}")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from db import ops
 from db.confirmation import unasked
+from db.console.live_view import LiveView, Unseen
 from db.console.progress import Progress, Silent
 from db.cutover import hooks, switch_record
 from db.cutover import journal as journals
@@ -26,11 +27,12 @@ from db.cutover import report as reports
 from db.cutover.deadline import Deadline
 from db.cutover.instant import Instant
 from db.cutover.journal import Journal
-from db.cutover.ports import Demand, Observer, Smoke, unobserved
+from db.cutover.ports import Demand, Observer, Provenance, Smoke, unobserved
 from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
 from db.environments import Environment
 from db.errors import Failure, Refusal
 from db.ops import fence
+from db.processes import operator
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
 from db.transfer.live.session import LiveTransfer
@@ -63,6 +65,7 @@ class RunConfig:
     change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
     and its like; None: those that are installed. folder: where runs are logged. most_seconds: the longest freeze that
     was approved with a plan. operator_token: what the smoke sends, for a process that is started beside the service.
+    view: shows a live move. provenance: asked when the run begins, for its report.
     """
 
     smoke: Smoke
@@ -78,6 +81,8 @@ class RunConfig:
     most_seconds: float | None = None
     signals: Signals = field(default_factory=Signals)
     operator_token: str = field(default="", repr=False)
+    view: LiveView = field(default_factory=Unseen)
+    provenance: Callable[[], Provenance] = Provenance
 
     def of_watch(self) -> RunConfig:
         """Return the configuration of the rollback after a breach of the watch: nobody is asked, nothing demanded."""
@@ -182,8 +187,16 @@ class RunContext:
         if not undoing:
             self.end_undo()
         self._run_before = ops.phase_run(self.conn)
-        read = [str(file) for file in self.env.files_read.files]
-        self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name, settings=read)
+        self.journal.write(
+            journals.RUN,
+            verb=self.verb,
+            environment=self.env.name,
+            settings=self.env.files_read.lines(),
+            live=not self.config.offline,
+            operator=operator.name(),
+            engine=self._engine,
+            **asdict(self.config.provenance()),
+        )
 
     @property
     def is_ours(self) -> bool:

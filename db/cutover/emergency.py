@@ -7,12 +7,9 @@ same command goes on.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-
-import psutil
 
 from db import ops
 from db.confirmation import Change, Confirm
@@ -22,6 +19,7 @@ from db.environments import Environment
 from db.errors import Failure, Refusal
 from db.ops import Phase, RunLock, emergency, fence
 from db.ops.emergency import LEGACY, TARGET, Emergency
+from db.processes import operator
 from db.schema import migrate
 from game.errors import StoreUnavailable
 from game.legacy import fence as legacy_fence
@@ -106,10 +104,6 @@ def _reason(text: str) -> str:
     return reason
 
 
-def _who() -> str:
-    return f"{psutil.Process().username()} on {socket.gethostname()}"
-
-
 def _places(env: Environment, store: str) -> str:
     """Name the store that is turned, and the database that keeps the record."""
     target = env.target_direct.redacted
@@ -168,7 +162,7 @@ def _set_on_target(env: Environment, held: RunLock, before: Emergency | None, re
     del env
     with held.conn.transaction():
         changed = before is None or fence.recorded_state(held.conn) == "open"
-        now = before or emergency.begin(held.conn, held.run, TARGET, _who(), reason)
+        now = before or emergency.begin(held.conn, held.run, TARGET, operator.name(), reason)
         # Also where it stands: a trigger that somebody switched off is on again.
         fence.raise_fence(held.conn)
     return now, changed
@@ -176,7 +170,7 @@ def _set_on_target(env: Environment, held: RunLock, before: Emergency | None, re
 
 def _set_on_legacy(env: Environment, held: RunLock, before: Emergency | None, reason: str) -> tuple[Emergency, bool]:
     # The record first: a run that is killed between the two leaves a file that is open, and a record that says so.
-    now = before or emergency.begin(held.conn, held.run, LEGACY, _who(), reason)
+    now = before or emergency.begin(held.conn, held.run, LEGACY, operator.name(), reason)
     mark = _mark(env)
     owner = Owner(now.run, ops.identity(held.conn))
     _turn_legacy(env, held, owner, lambda conn, check: legacy_fence.raise_fence(conn, owner=owner, check=check))
@@ -189,7 +183,7 @@ def _lift_target(env: Environment, held: RunLock, standing: Emergency, reason: s
         raise _turned(env)
     with held.conn.transaction():
         fence.lift(held.conn)
-        emergency.end(held.conn, standing.run, _who(), reason)
+        emergency.end(held.conn, standing.run, operator.name(), reason)
 
 
 def _lift_legacy(env: Environment, held: RunLock, standing: Emergency, reason: str) -> None:
@@ -197,7 +191,7 @@ def _lift_legacy(env: Environment, held: RunLock, standing: Emergency, reason: s
         raise _turned(env)
     owner = Owner(standing.run, ops.identity(held.conn))
     _turn_legacy(env, held, owner, lambda conn, check: legacy_fence.lift(conn, check=check))
-    emergency.end(held.conn, standing.run, _who(), reason)
+    emergency.end(held.conn, standing.run, operator.name(), reason)
 
 
 def _turn_legacy(env: Environment, held: RunLock, owner: Owner, turn: Callable[..., None]) -> None:

@@ -7,17 +7,19 @@ is, because capture stays on.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 from psycopg import sql
 
 from db import tables as db_tables
+from db.console.live_view import MoveState
 from db.counts import counted
-from db.cutover import catching_up, cutover_steps, instant, pointer, services, switch, window
+from db.cutover import catching_up, cutover_steps, instant, live_record, pointer, services, switch, window
 from db.cutover.context import RunContext
 from db.legacy.source import opened
 from db.ops import Phase, fence
-from db.transfer.live import session
+from db.transfer.live import capture, session
 from db.transfer.live.session import LiveTransfer
 from game import tables
 
@@ -43,8 +45,11 @@ def copy(context: RunContext) -> Facts:
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     live = transfer_of(context)
     log = live.begin()
-    rows = live.copy(log, context.config.progress)
-    caught = catching_up.catch_up(context, live)
+    view, waiting = context.config.view, partial(capture.waiting, context.env.legacy.path)
+    with view.doing(MoveState.COPYING, waiting):
+        rows = live.copy(log, live_record.of_batches(context))
+        with view.doing(MoveState.CATCHING_UP):
+            caught = catching_up.catch_up(context, live)
     aside, held = live.gate(context.env.policy.max_held)
     context.config.progress.say(
         f"     {counted(rows, 'rows')} copied, {counted(caught.rounds, 'rounds')}; the last took"
@@ -55,12 +60,18 @@ def copy(context: RunContext) -> Facts:
 
 def stand_by(context: RunContext) -> Facts:
     """6: all that can be done before the window: vacuum, a service tried on Postgres, the proof at one instant."""
-    live = transfer_of(context)
+    with context.config.view.doing(MoveState.STANDING_BY, partial(capture.waiting, context.env.legacy.path)):
+        return _stand_by(context, transfer_of(context))
+
+
+def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
     for table in (*tables.ALL, *db_tables.ALL):
         context.conn.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table.name)))
     offered = {} if _offered(context) else switch.offer(context, context.env.target, context.env.target.as_text())
     played = _smoke(context)
     frozen = live.prove(context.config.progress)
+    if live.last is not None:
+        live_record.of_round(context, live.last)
     context.held.record_proof()
     if context.instant is None:
         context.instant = context.enter(instant.standing_by(context.env.target_direct))
@@ -101,7 +112,10 @@ def go_live(context: RunContext) -> Facts | None:
     if context.phase() is Phase.LIVE:
         cutover_steps.go_live(context)
         return None
-    return window.cross(context, transfer_of(context))
+    with context.config.view.doing(MoveState.CATCHING_UP, partial(capture.waiting, context.env.legacy.path)):
+        facts = window.cross(context, transfer_of(context))
+    context.config.view.passed(facts["parts_ms"])
+    return facts
 
 
 def prove_instant(context: RunContext) -> Facts:

@@ -47,6 +47,14 @@ class Observer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The code that moves the game. commit: "" where it is not known. certificate: the one that admitted the move."""
+
+    commit: str = ""
+    certificate: str = ""
+
+
 def unobserved(when: When, step: str) -> None:
     """Observe nothing: the default of a run."""
     del when, step

@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from db.console.live_view import MoveState
 from db.counts import few
 from db.cutover import catching_up, fence_owner, switch, watchdog
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
@@ -81,7 +82,8 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
             caught = catching_up.catch_up(context, live)
             context.check_deadline()
             try:
-                return _once(context, live, guard, {"attempts": attempt, "rounds": caught.rounds})
+                with context.config.view.doing(MoveState.IN_THE_WINDOW):
+                    return _once(context, live, guard, {"attempts": attempt, "rounds": caught.rounds})
             except WindowMissed as error:
                 context.journal.write("window missed", attempt=attempt, found=error.found)
                 context.config.progress.say(f"     the window was opened again: {error.found}")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from db.console.live_screen import shown_by
 from db.console.output import Output
 from db.console.progress import Progress
 from db.counts import count
@@ -139,6 +140,7 @@ def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> WindowRun:
                 offline=False,
                 tools=setup.server.tool,
                 progress=progress,
+                view=shown_by(progress),
                 observer=observer,
                 folder=setup.folder / "runs",
                 operator_token=setup.service.operator_token,

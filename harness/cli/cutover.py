@@ -37,7 +37,7 @@ def cutover(
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from harness.cli.commands import cutovers
 
-    _move(move, consent, json, "to Postgres", partial(cutovers.cutover, certificate=certificate, plan=plan))
+    _move(move, consent, json, "cutover", "to Postgres", partial(cutovers.cutover, certificate=certificate, plan=plan))
 
 
 @task(
@@ -62,18 +62,23 @@ def rollback(
 
     loss = None if accept_loss < 0 else accept_loss
     rollback = partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss)
-    _move(move, consent, json, "back to SQLite", rollback)
+    _move(move, consent, json, "rollback", "back to SQLite", rollback)
 
 
 def _move(
-    move: MoveOptions, consent: Consent, json: str, where: str, run: Callable[[Environment, RunConfig], RunReport]
+    move: MoveOptions,
+    consent: Consent,
+    json: str,
+    verb: str,
+    where: str,
+    run: Callable[[Environment, RunConfig], RunReport],
 ) -> None:
     """Run a move of one direction, or its dry run or abort; show it, and end with its exit code."""
     from db import environments
     from db.confirmation import require_same_name
     from db.console.output import outcome
     from db.processes.interruption import Signals
-    from harness.cli.commands import cutovers
+    from harness.cli.commands import cutovers, move_pages
 
     with Signals() as signals, outcome(json or None) as out:
         require_same_name(move.env, consent.confirm)
@@ -82,7 +87,8 @@ def _move(
         cutovers.show_settings(target, out)
         confirmed = confirmation(out, move.env, consent, move.dry_run)
         options = {"offline": move.offline, "dry_run": move.dry_run, "abort": move.abort}
-        report = run(target, cutovers.configure(target, where, confirmed, out, **options))
+        with move_pages.written(target, verb, out):
+            report = run(target, cutovers.configure(target, where, confirmed, out, **options))
         cutovers.show(report, out)
         out.json(report)
     leave(cutovers.exit_code(report))

@@ -85,13 +85,32 @@ def gate(
         end(finding.verdict)
 
 
-@task(help={"from": "the JSON of a gate", "into": "where the page goes, JUnit XML beside it; by default beside --from"})
-def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
-    """Make a gate's page again from its JSON: a self-contained HTML file."""
+@task(
+    help={
+        "from": "the JSON of a gate",
+        "run": "make the page of a move instead: the run's id, or its folder",
+        "clients": "a rehearsal's JSON, for what clients saw of the move",
+        "into": "where the page goes; by default beside --from, with JUnit XML, or into the run's folder",
+        "json": JSON,
+    },
+    needs={"clients": ["run"], "json": ["run"]},
+    ignores={"run": ["from"]},
+)
+def report(
+    _c: Context, from_: str = "out/gate.json", run: str = "", clients: str = "", into: str = "", json: str = ""
+) -> None:
+    """Make the page of a gate from its JSON, or of a move: one self-contained HTML file."""
     from db.console.output import outcome
     from harness import report as reports
 
-    with outcome(None) as out:
+    with outcome(json or None) as out:
+        if run:
+            from harness.cli.commands import move_pages
+
+            made, path = move_pages.make(run, clients, into)
+            out.say(f"written: {path}")
+            out.json(made)
+            return
         signature = reports.checked(Path(from_))
         for path in reports.write(reports.read(Path(from_)), _page(into, from_), signature):
             out.say(f"written: {path}")

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from db.console.live_screen import shown_by
 from db.console.progress import Progress
 from db.counts import lines_of
 from db.cutover import moves, rollback
@@ -183,6 +184,7 @@ class Rehearsal:
                 offline=not live,
                 tools=self._setup.server.tool,
                 progress=self._progress,
+                view=shown_by(self._progress),
                 observer=self._observe,
                 folder=self._setup.folder / "runs",
                 operator_token=self._setup.service.operator_token,

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from db.counts import count
-from game.printable import escaped
 from harness.gate.report import RACES, Checked, Ended, GateReport, Item
+from harness.report.templating import rendered
 
 FIRST_WAYS = ("postgres", "legacy", "twins")
 COMMIT_LENGTH = 12
@@ -74,15 +71,8 @@ UNTRUSTED = {
 def page(report: GateReport, signature: Checked = Checked.MADE) -> str:
     """Return the whole page; every text in it is escaped, control and bidirectional characters too."""
     ways = _ways(report)
-    environment = Environment(
-        loader=PackageLoader("harness.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    return environment.get_template("page.html").render(
+    return rendered(
+        "page.html",
         report=report,
         ways=ways,
         rows=_rows(report, ways),
@@ -92,10 +82,6 @@ def page(report: GateReport, signature: Checked = Checked.MADE) -> str:
         about=[(way, WAYS.get(way, "")) for way in ways],
         untrusted=UNTRUSTED.get(signature, ""),
     )
-
-
-def _shown(value: object) -> object:
-    return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _ways(report: GateReport) -> list[str]:

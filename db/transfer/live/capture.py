@@ -10,7 +10,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,6 +217,18 @@ def read(conn: sqlite3.Connection) -> Dirty:
 def forget(conn: sqlite3.Connection, top: int) -> None:
     """Delete the lines up to `top`, which are applied."""
     conn.execute(f"DELETE FROM {TABLE} WHERE n <= ?", (top,))
+
+
+def waiting(path: Path) -> int | None:
+    """Return how many changes wait on the log of a file that others use, about; None if no log can be read.
+
+    Opens the file anew, so that any thread may ask.
+    """
+    try:
+        with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=0.0)) as conn:
+            return size(conn)
+    except sqlite3.Error:
+        return None
 
 
 def size(conn: sqlite3.Connection) -> int:

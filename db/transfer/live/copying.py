@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from db import ops
 from db import tables as db_tables
-from db.console.progress import Advance, Progress
+from db.console.live_view import CopyProgress
 from db.errors import Refusal
 from db.legacy.source import Source, SourceRow, SourceTable, chunks
 from db.transfer.batches import JOURNALS, Batch, BatchBuilder, compares_rows, quarantine_record
@@ -20,11 +22,13 @@ from db.transfer.copying import copy
 from db.transfer.live import lines, writing
 from db.transfer.live.capture import PLAYERS
 from db.transfer.live.rounds import Transaction
-from db.transfer.verify import uncounted
 from game import tables
 from game.legacy import sqlite_values
 from game.legacy.sqlite_values import Cell, quote
 from game.rows import Record
+
+Seen: TypeAlias = Callable[[CopyProgress], None]
+"""Told of each batch that was written."""
 
 BATCH_BYTES = 2 * 1024 * 1024
 """Smaller than an offline chunk: players' commands share the disk and the processors with it."""
@@ -67,6 +71,7 @@ class LiveCopy:
         transaction: Transaction,
         batch_bytes: int = BATCH_BYTES,
     ) -> None:
+        self._progress = CopyProgress(0, 0, 0, 0)
         self.conn = conn
         self.where = where
         self.run = run
@@ -74,21 +79,18 @@ class LiveCopy:
         self.transaction = transaction
         self.batch_bytes = batch_bytes
 
-    def copy(self, file: sqlite3.Connection, progress: Progress) -> int:
+    def copy(self, file: sqlite3.Connection, seen: Seen) -> int:
         """Copy every table, and return how many rows were written now."""
         source = Source(file, self.where)
         names = sorted(source.tables, key=lambda name: (name in JOURNALS, name != PLAYERS))
-        copied = 0
-        with progress.bar("copying", source.count(PLAYERS), "players") as advance:
-            for name in names:
-                copied += self._table(file, source.tables[name], advance if name == PLAYERS else uncounted)
+        self._progress = CopyProgress(self._copied(PLAYERS)[2], source.count(PLAYERS), 0, 0)
+        copied = sum(self._table(file, source.tables[name], seen) for name in names)
         with self.transaction():
             lines.give_all_heads(self.conn)
         return copied
 
-    def _table(self, file: sqlite3.Connection, table: SourceTable, advance: Advance) -> int:
+    def _table(self, file: sqlite3.Connection, table: SourceTable, seen: Seen) -> int:
         number, after, before = self._copied(table.name)
-        advance(before)
         builder = BatchBuilder(table, lambda ids: {str(one) for one in lines.known(self.conn, set(ids))})
         if compares_rows(table) or (table.rowid is None and table.name not in JOURNALS):
             return 0 if number else self._whole(file, table, builder)
@@ -110,7 +112,14 @@ class LiveCopy:
             batch = builder.pack([row for row in rows if at is None or row.cells[at] not in to_come])
             self._write(table, batch, number, rows, after)
             copied += len(rows)
-            advance(len(rows))
+            seen(self._with(table, rows))
+
+    def _with(self, table: SourceTable, rows: list[SourceRow]) -> CopyProgress:
+        """Return the progress with these rows, which were written."""
+        before, size = self._progress, sum(row.bytes for row in rows)
+        players = before.players + (len(rows) if table.name == PLAYERS else 0)
+        self._progress = CopyProgress(players, max(before.total, players), before.rows + len(rows), before.bytes + size)
+        return self._progress
 
     def _whole(self, file: sqlite3.Connection, table: SourceTable, builder: BatchBuilder) -> int:
         """Copy a small table, or one whose rows must be seen in their order, in one snapshot and one transaction."""

@@ -21,7 +21,7 @@ from db.transfer import independent
 from db.transfer import target as targets
 from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
-from db.transfer.live.copying import LiveCopy, require_live
+from db.transfer.live.copying import LiveCopy, Seen, require_live
 from db.transfer.live.rounds import RoundResult, Rounds
 from db.transfer.preconditions import check_homes, findings, gate, require_fenced, under_pass, writing
 from db.transfer.soundness import check_contents
@@ -52,7 +52,9 @@ class FrozenProof:
 
 
 class LiveTransfer:
-    """A live copy under way. Not thread-safe. file: the legacy file, open for writing."""
+    """A live copy under way. Not thread-safe. file: the legacy file, open for writing. last: the newest round, but for
+    the one in the window.
+    """
 
     def __init__(self, path: Path, target: PostgresUrl, conn: ops.Connection, *, run: str, pass_token: str) -> None:
         self.path = path
@@ -62,6 +64,7 @@ class LiveTransfer:
         transaction = partial(under_pass, conn, pass_token, require_fenced(conn))
         self.file = capture.open_file(path)
         self._transaction = transaction
+        self.last: RoundResult | None = None
         self.rounds = Rounds(conn, str(path), run=run, transaction=transaction)
 
     def begin(self) -> str:
@@ -98,14 +101,20 @@ class LiveTransfer:
                 f" invoke transfer.cleanup --env {ops.named(self.conn)}",
             )
 
-    def copy(self, log: str, progress: Progress) -> int:
-        """Copy what is not copied yet, in batches; how many rows that was."""
+    def copy(self, log: str, seen: Seen) -> int:
+        """Copy what is not copied yet, in batches; how many rows that was. seen: told of each batch."""
         batches = LiveCopy(self.conn, str(self.path), run=self.run, log=log, transaction=self._transaction)
-        return batches.copy(self.file, progress)
+        return batches.copy(self.file, seen)
 
     def round(self) -> RoundResult:
         """Apply what changed since the last round."""
-        return self.rounds.run_once(self.file)
+        self.last = self.rounds.run_once(self.file)
+        return self.last
+
+    @property
+    def waiting(self) -> int:
+        """Return how many changes wait on the log, about."""
+        return capture.size(self.file)
 
     def last_round(self, file: sqlite3.Connection) -> RoundResult:
         """Apply what changed since the last round, in a transaction that holds the file's write lock."""
@@ -137,7 +146,7 @@ class LiveTransfer:
         """
         with connected(self.path) as frozen:
             frozen.execute("BEGIN")
-            result = self.rounds.apply(frozen)
+            self.last = result = self.rounds.apply(frozen)
             with targets.opened(self.target) as snapshot:
                 return prove_frozen(Source(frozen, str(self.path)), snapshot, progress, top=result.top)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import environments
 from db.confirmation import Change, Confirm
+from db.console import live_screen
 from db.console.output import command_line
 from db.cutover import ending, moves, rollback
 from db.cutover.context import RunConfig
 from db.cutover.dry_run import STANDING
+from db.cutover.ports import Provenance
 from db.cutover.report import CheckMark, CheckResult, RunReport, RunVerdict
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
@@ -20,6 +24,7 @@ from db.processes.interruption import Signals
 from db.signing import UNSIGNED_STAGES
 from harness.cli.commands import plans
 from harness.gate import admission, checkout
+from harness.gate import certificate as certificates
 from harness.smoke import smoke
 
 if TYPE_CHECKING:
@@ -77,6 +82,8 @@ def configure(
         progress=out.progress,
         signals=out.signals or Signals(),
         operator_token=token,
+        view=live_screen.shown_by(out.progress),
+        provenance=_provenance,
     )
 
 
@@ -88,6 +95,7 @@ def cutover(env: Environment, config: RunConfig, *, certificate: str = "", plan:
     """
     config = plans.hold(env, config, plan, ROOT)
     proof = Path(certificate or f"out/certificate-{env.name}.json")
+    config = dataclasses.replace(config, provenance=partial(_provenance, proof))
     report = moves.cut_over(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
     if not config.dry_run or config.abort:
         return report
@@ -99,6 +107,18 @@ def cutover(env: Environment, config: RunConfig, *, certificate: str = "", plan:
 def roll_back(env: Environment, config: RunConfig, *, discard_writes: bool, accept_loss: int | None) -> RunReport:
     """Move the game back to the legacy file. Errors: as of `db.cutover.engine.run`."""
     return rollback.run(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
+
+
+def _provenance(proof: Path | None = None) -> Provenance:
+    """Say which code moves the game, and by which certificate; what can't be read is left empty."""
+    commit = certified = ""
+    with suppress(Refusal):
+        commit = checkout.head(ROOT) + (", with uncommitted changes" if any(checkout.changes(ROOT)) else "")
+    with suppress(Refusal):
+        if proof is not None and proof.exists():
+            admitted = certificates.read(proof, "")[0]
+            certified = f"{proof}: commit {admitted.commit[:12]}, made at {admitted.made_at}"
+    return Provenance(commit, certified)
 
 
 def _can_play(env: Environment) -> None:

@@ -16,6 +16,7 @@ MOST = 10_000_000
 METAVARS = {
     "accept-loss": "WRITES",
     "certificate": "FILE",
+    "clients": "FILE",
     "confirm": "NAME",
     "drop": "SCHEMA",
     "env": "NAME",
@@ -30,6 +31,7 @@ METAVARS = {
     "postgres": "KIND",
     "put-back": "SCHEMA",
     "report": "FILE",
+    "run": "ID",
     "select": "TEXT",
     "source": "FILE",
     "value": "FILE",

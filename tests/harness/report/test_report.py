@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,31 +18,13 @@ from harness.gate.report import Checked, Ended, GateReport
 from harness.report import checked, junit, page, read, summary, write
 from harness.report.page import WAYS
 from tests.fixtures.gates import KEY, certificate, item, items, parts, report
+from tests.fixtures.pages import Page
 
 ROOT = Path(__file__).parents[3]
 COUNTED = ("verdict", "scenarios", "twins", "faults_fired", "race_orders")
 
 NASTY = "<script>alert('푸른 바람 부채')</script>"
 TIMELINE = f"expected gold: 100\nfound gold: 50\n  1  BEGIN\n  2      UPDATE users -- {NASTY}\n"
-
-
-class Page(HTMLParser):
-    """Collects the parts of a page: its elements with attributes, and its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def failing() -> GateReport:

@@ -1,0 +1,156 @@
+"""The figures of a live move for people, from what its steps reported: rates, time left, lag, the window to expect."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from db.console.bars import DAY, clock
+from db.console.live_view import CopyProgress, MoveState, RoundProgress, durations
+from db.counts import counted
+
+RECENT_SECONDS = 15.0
+"""A rate is that of the last seconds: players of the beginning say little of how long the rest takes."""
+
+KEPT_ROUNDS = 20
+COMMITS = 2
+"""In a window, beside the last round: the file is fenced, and Postgres is lifted. Each is flushed to disk, as the
+shortest round that wrote anything is."""
+
+MB = 1_000_000
+NOT_KNOWN = "not known yet"
+
+
+@dataclass(slots=True)
+class MoveFigures:
+    """All that was reported so far. now: the clock, monotonic seconds. dirty: changes that wait on the log."""
+
+    now: Callable[[], float] = time.monotonic
+    state: MoveState = MoveState.COPYING
+    copy: CopyProgress | None = None
+    rounds: int = 0
+    dirty: int | None = None
+    parts_ms: Mapping[str, float] = field(default_factory=dict)
+    _copied: deque[tuple[float, CopyProgress]] = field(default_factory=deque)
+    _recent: deque[RoundProgress] = field(default_factory=lambda: deque(maxlen=KEPT_ROUNDS))
+
+    def copied(self, progress: CopyProgress) -> None:
+        """Take note of a batch; those that are no longer recent are forgotten, but for the last of them."""
+        now = self.now()
+        self.copy = progress
+        self._copied.append((now, progress))
+        while len(self._copied) > 2 and self._copied[1][0] < now - RECENT_SECONDS:
+            self._copied.popleft()
+
+    def applied(self, progress: RoundProgress) -> None:
+        """Take note of a round."""
+        self.rounds += 1
+        self._recent.append(progress)
+
+    @property
+    def last(self) -> RoundProgress | None:
+        """Return the last round; None before the first."""
+        return self._recent[-1] if self._recent else None
+
+    @property
+    def rates(self) -> tuple[float, float] | None:
+        """Return players and bytes a second, recently; None while nothing can be said."""
+        if len(self._copied) < 2:
+            return None
+        (since, first), (until, last) = self._copied[0], self._copied[-1]
+        seconds = until - since
+        if seconds <= 0:
+            return None
+        return (last.players - first.players) / seconds, (last.bytes - first.bytes) / seconds
+
+    @property
+    def left_seconds(self) -> float | None:
+        """Return how long the players that are left take at the recent rate."""
+        if self.copy is None or self.rates is None or self.rates[0] <= 0:
+            return None
+        return (self.copy.total - self.copy.players) / self.rates[0]
+
+    @property
+    def arrival(self) -> float | None:
+        """Return how many rows a second players change, between the last two rounds."""
+        if len(self._recent) < 2:
+            return None
+        before, last = self._recent[-2], self._recent[-1]
+        seconds = last.read_at - before.read_at
+        return last.rows / seconds if seconds > 0 else None
+
+    @property
+    def applying(self) -> float | None:
+        """Return how many rows a second were applied, by the largest of the recent rounds: the small ones only wait."""
+        largest = max(self._recent, key=lambda one: one.rows, default=None)
+        return largest.rows / largest.seconds if largest is not None and largest.rows and largest.seconds else None
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """Return the age of the last round's snapshot. None before the first round: unknown is never zero."""
+        return None if self.last is None else self.now() - self.last.read_at
+
+    @property
+    def window_ms(self) -> float | None:
+        """Return the window to expect, by the rounds so far: the last one again, and the commits around it."""
+        least = min((one.seconds for one in self._recent if one.written), default=None)
+        return None if self.last is None or least is None else (self.last.seconds + COMMITS * least) * 1000
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return names and values for people."""
+        return [
+            ("copied", self._copied_text()),
+            ("dirty keys", NOT_KNOWN if self.dirty is None else f"{self.dirty:,}"),
+            ("rounds", self._rounds_text()),
+            ("rows a second", f"{_rate(self.arrival)} arrive, {_rate(self.applying)} applied"),
+            ("lag", NOT_KNOWN if self.lag_seconds is None else seconds_text(self.lag_seconds)),
+            ("window", NOT_KNOWN if self.window_ms is None else f"some {self.window_ms:,.0f} ms to expect"),
+        ]
+
+    def line(self) -> str:
+        """Return the same in one line, as far as it is known."""
+        copying = self.state is MoveState.COPYING
+        parts = [
+            *([self._copied_text(), self.left] if copying and self.copy is not None else []),
+            *([f"{counted(self.dirty, 'changes')} waiting"] if self.dirty is not None else []),
+            *([self._rounds_text(), f"lag {seconds_text(self.lag_seconds)}"] if self.lag_seconds is not None else []),
+        ]
+        return f"{self.state}: {', '.join(part for part in parts if part) or NOT_KNOWN}"
+
+    def window(self) -> list[tuple[str, str]]:
+        """Return the parts of the window that is over with their ms, and the moment when each had ended."""
+        took = durations(self.parts_ms)
+        return [(name, f"{took[name]:,.2f} ms, until {end:,.2f}") for name, end in self.parts_ms.items()]
+
+    @property
+    def left(self) -> str:
+        """Return the time left, such as `0:01:10 left`."""
+        seconds = self.left_seconds
+        return "" if seconds is None else f"{clock(min(seconds, 99 * DAY))} left"
+
+    def _copied_text(self) -> str:
+        if self.copy is None:
+            return NOT_KNOWN
+        copy = self.copy
+        rate = "" if self.rates is None else f", {self.rates[0]:,.0f} players/s, {self.rates[1] / MB:,.1f} MB/s"
+        return f"{copy.players:,} of {counted(copy.total, 'players')}, {copy.bytes / MB:,.1f} MB{rate}"
+
+    def _rounds_text(self) -> str:
+        if self.last is None:
+            return "none yet"
+        last = self.last
+        changed = f"{counted(last.rows, 'rows')} of {counted(last.players, 'players')}"
+        return f"{self.rounds:,}, the last applied {changed} in {last.seconds * 1000:,.0f} ms"
+
+
+def seconds_text(seconds: float) -> str:
+    """Write a short time: ms below a second, tenths below a minute, and as h:mm:ss from there on."""
+    if seconds < 1:
+        return f"{seconds * 1000:,.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def _rate(rate: float | None) -> str:
+    return "not known:" if rate is None else f"{rate:,.0f}"

@@ -1,0 +1,179 @@
+"""Shows a live move: one table that renews itself on a terminal, a line each ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from db.console.bars import Amount, TaskLine
+from db.console.live_figures import MoveFigures
+from db.console.live_view import CopyProgress, Dirty, LiveView, MoveState, RoundProgress, Unseen, unknown
+from db.console.progress import CI_INTERVAL_SECONDS, PLAIN_INTERVAL_SECONDS, Plain, Progress, TerminalBars
+
+REFRESH_SECONDS = 0.25
+DIRTY_SECONDS = 1.0
+"""How often the log is looked at: each look opens the file."""
+
+LABELS = 14
+TOTAL = "window"
+
+
+class LiveScreen:
+    """A table on a terminal, beneath the lines that are printed meanwhile."""
+
+    def __init__(self, console: Console) -> None:
+        self.figures = MoveFigures()
+        self._console = console
+        self._dirty: Dirty = unknown
+        self._looked_at = 0.0
+        self._began = time.monotonic()
+        self._live: Live | None = None
+        self._still = threading.Event()
+
+    @contextmanager
+    def doing(self, state: MoveState, dirty: Dirty = unknown) -> Iterator[None]:
+        before, self.figures.state = self.figures.state, state
+        if dirty is not unknown:
+            self._dirty = dirty
+        try:
+            if self._live is None:
+                with self._shown():
+                    yield
+            elif state is MoveState.IN_THE_WINDOW:
+                with self._drawn_once(self._live):
+                    yield
+            else:
+                yield
+        finally:
+            if self._live is not None:
+                self.figures.state = before
+
+    def copied(self, progress: CopyProgress) -> None:
+        self.figures.copied(progress)
+
+    def applied(self, progress: RoundProgress) -> None:
+        self.figures.applied(progress)
+
+    def passed(self, parts_ms: Mapping[str, float]) -> None:
+        self.figures.parts_ms = parts_ms
+        for name, text in self.figures.window():
+            self._console.print(Text(f"     {name:<{LABELS}}{text}"), highlight=False)
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Draw again and again until the block ends; the table stays where it fails."""
+        ended = threading.Event()
+        with Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True) as live:
+            self._live = live
+            thread = threading.Thread(target=self._renew, args=(live, ended), daemon=True)
+            thread.start()
+            try:
+                yield
+            except BaseException:
+                live.transient = False
+                raise
+            finally:
+                ended.set()
+                thread.join()
+                self._live = None
+
+    @contextmanager
+    def _drawn_once(self, live: Live) -> Iterator[None]:
+        """Draw nothing while players wait: it would take the interpreter from the window."""
+        live.refresh()
+        self._still.set()
+        try:
+            yield
+        finally:
+            self._still.clear()
+
+    def _renew(self, live: Live, ended: threading.Event) -> None:
+        while not ended.wait(REFRESH_SECONDS):
+            if not self._still.is_set():
+                self._look()
+            if not self._still.is_set():
+                live.refresh()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at >= DIRTY_SECONDS:
+            self._looked_at = now
+            self.figures.dirty = self._dirty()
+
+    def _table(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(min_width=LABELS, no_wrap=True, style="dim")
+        table.add_column(overflow="fold")
+        copy, state = self.figures.copy, self.figures.state
+        for name, value in self.figures.rows():
+            table.add_row(Text(name), Text(value))
+        if state is MoveState.COPYING and copy is not None:
+            title: RenderableType = TaskLine(self._amount(copy))
+        else:
+            title = Text(str(state), style="bold")
+        return Group(Text(""), title, table)
+
+    def _amount(self, copy: CopyProgress) -> Amount:
+        """Return the bar of the copy, with the time left at the recent rate."""
+        left = self.figures.left_seconds
+        done = copy.players
+        whole = time.monotonic() - self._began
+        seconds = whole if left is None or copy.total == done else left * done / (copy.total - done)
+        return Amount(str(MoveState.COPYING), done, copy.total, "players", seconds)
+
+
+class LiveLines:
+    """Lines where there is no terminal. quiet: one a minute at most."""
+
+    def __init__(self, progress: Progress, *, quiet: bool) -> None:
+        self.figures = MoveFigures()
+        self._progress = progress
+        self._interval = CI_INTERVAL_SECONDS if quiet else PLAIN_INTERVAL_SECONDS
+        self._printed_at = self.figures.now()
+        self._dirty: Dirty = unknown
+
+    @contextmanager
+    def doing(self, state: MoveState, dirty: Dirty = unknown) -> Iterator[None]:
+        before, self.figures.state = self.figures.state, state
+        if dirty is not unknown:
+            self._dirty = dirty
+        try:
+            yield
+        finally:
+            self.figures.state = before
+
+    def copied(self, progress: CopyProgress) -> None:
+        self.figures.copied(progress)
+        self._print()
+
+    def applied(self, progress: RoundProgress) -> None:
+        self.figures.applied(progress)
+        self._print()
+
+    def passed(self, parts_ms: Mapping[str, float]) -> None:
+        self.figures.parts_ms = parts_ms
+        for name, text in self.figures.window():
+            self._progress.say(f"     {name:<{LABELS}}{text}")
+
+    def _print(self) -> None:
+        now = self.figures.now()
+        if now - self._printed_at >= self._interval:
+            self._printed_at = now
+            self.figures.dirty = self._dirty()
+            self._progress.say(f"     {self.figures.line()}")
+
+
+def shown_by(progress: Progress) -> LiveView:
+    """Return the view that goes with this progress: on its terminal, in its lines, or none."""
+    if isinstance(progress, TerminalBars):
+        return LiveScreen(progress.console)
+    if isinstance(progress, Plain):
+        return LiveLines(progress, quiet=progress.quiet)
+    return Unseen()

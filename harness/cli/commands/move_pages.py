@@ -1,0 +1,43 @@
+"""Makes the page of a move from its folder: at the end of each move, and again by `invoke report --run`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db.cutover import journal as journals
+from db.cutover.context import RUNS
+from db.environments import Environment
+from db.files import private
+from harness.report import move, move_page
+from harness.report.move import MoveReport
+
+if TYPE_CHECKING:
+    from db.console.output import Output
+
+
+def make(run: str, clients: str, into: str) -> tuple[MoveReport, Path]:
+    """Write a run's page, and return its report and the path. into: "" means beside the journal."""
+    folder = move.folder_of(run)
+    report = move.read(folder, move.read_clients(Path(clients)) if clients else None)
+    path = Path(into) if into else folder / move_page.PAGE
+    private.make_parent(path)
+    return report, move_page.write(report, path)
+
+
+@contextmanager
+def written(env: Environment, verb: str, out: Output, runs: Path = RUNS) -> Iterator[None]:
+    """Write the page of the run that the block carries on, however it ends; none where it changed nothing."""
+    began = time.time()
+    try:
+        yield
+    finally:
+        known = journals.runs(runs, verb, env.name)
+        if known and max((entry.at for entry in known[-1].entries()), default=0.0) >= began:
+            try:
+                out.say(f"report: {move_page.write(move.read(known[-1].folder), known[-1].folder / move_page.PAGE)}")
+            except OSError as error:  # A page must not fail a move that is finished.
+                out.say(f"the page can't be written: {error.strerror}")
