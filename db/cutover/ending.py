@@ -48,6 +48,7 @@ class Observation:
     starts: how silent ones are started.
     unfinished: the game is live, and Postgres has no verified snapshot since. switching: the switch to the store of the
     phase was not completed. undoing: an undo was begun. hook: the signature of a hook at work, or "".
+    live_run: the run whose change capture is on the legacy file, None if none is.
     """
 
     environment: str
@@ -63,6 +64,7 @@ class Observation:
     undoing: bool = False
     hook: str = ""
     starts: tuple[StartCommand, ...] = ()
+    live_run: str | None = None
 
     @property
     def target(self) -> TargetState | None:
@@ -171,7 +173,7 @@ class Observation:
     def _next(self) -> str:
         match self.advice:
             case Ends(command, why, loses):
-                return f"{_command(command, self.environment)} ({why}{'; ' + loses if loses else ''})"
+                return f"{self._command(command)} ({why}{'; ' + loses if loses else ''})"
             case Elsewhere(do):
                 return self._elsewhere(do)
             case Settled(next=None):
@@ -196,12 +198,17 @@ class Observation:
 
     def _settled(self, command: OperatorCommand) -> str:
         if command is not OperatorCommand.ROLLBACK:
-            return _command(command, self.environment)
+            return self._command(command)
         if self.unfinished:
-            again = _command(OperatorCommand.CUTOVER, self.environment)
+            again = self._command(OperatorCommand.CUTOVER)
             return f"{again} (takes the first snapshot of Postgres, and watches)"
         # What ended well is not to be taken back because a line says that this is next.
         return f"no move is under way; to go back: {_command(command, self.environment)}"
+
+    def _command(self, command: OperatorCommand) -> str:
+        """Return the command; an attempt that copies while players play is gone on with as it was begun."""
+        live = command is OperatorCommand.CUTOVER and self.live_run is not None
+        return f"{_command(command, self.environment)}{' --no-offline' if live else ''}"
 
     def _last_steps(self, target: TargetState) -> LastSteps:
         """Find which last steps are still to do; no fence and no phase shows it."""
@@ -279,6 +286,7 @@ def look(env: Environment) -> Observation:
         switch_record.undoing(env),
         _hook(env),
         starting.starts(env, silent),
+        probes.live_run(env.legacy.path),
     )
 
 

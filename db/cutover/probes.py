@@ -17,6 +17,7 @@ from db.ops import Phase, emergency, fence, locks
 from db.ops.emergency import Emergency
 from db.ops.locks import Holder
 from db.schema import migrate
+from game.legacy import capture_schema
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import FenceMark
 from game.redaction import redact
@@ -106,6 +107,16 @@ def legacy(path: Path) -> FenceMark:
             do="Correct `legacy` where it is set (invoke status --env NAME: settings).",
         )
     return mark
+
+
+def live_run(path: Path) -> str | None:
+    """Return the run whose change capture the legacy file bears: its copy is made while players play; None if none."""
+    try:
+        with reading(path, timeout_seconds=LOCK_SECONDS) as connection:
+            known = capture_schema.state(connection)
+    except (ToolError, *FAILURES):  # Why it can't be read, `legacy` says.
+        return None
+    return None if known is None else known[1]
 
 
 def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:
