@@ -20,6 +20,9 @@ COMMITS = 2
 shortest round that wrote anything is."""
 
 MB = 1_000_000
+BEGINS = "window"
+"""The mark of a window's beginning, which is no part of it."""
+
 NOT_KNOWN = "not known yet"
 
 
@@ -101,10 +104,11 @@ class MoveFigures:
     def rows(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
         return [
-            ("copied", self._copied_text()),
+            # The bar has the players of a copy that is under way, and their rate.
+            ("copied", self._bytes_text() if self.state is MoveState.COPYING else self._players_text()),
             ("dirty keys", NOT_KNOWN if self.dirty is None else f"{self.dirty:,}"),
             ("rounds", self._rounds_text()),
-            ("rows a second", f"{_rate(self.arrival)} arrive, {_rate(self.applying)} applied"),
+            ("rows a second", f"{_rate('arriving', self.arrival)}, {_rate('applied', self.applying)}"),
             ("lag", NOT_KNOWN if self.lag_seconds is None else seconds_text(self.lag_seconds)),
             ("window", NOT_KNOWN if self.window_ms is None else f"some {self.window_ms:,.0f} ms to expect"),
         ]
@@ -113,16 +117,22 @@ class MoveFigures:
         """Return the same in one line, as far as it is known."""
         copying = self.state is MoveState.COPYING
         parts = [
-            *([self._copied_text(), self.left] if copying and self.copy is not None else []),
+            *([self._players_text(), self._bytes_text(), self.left] if copying else []),
             *([f"{counted(self.dirty, 'changes')} waiting"] if self.dirty is not None else []),
-            *([self._rounds_text(), f"lag {seconds_text(self.lag_seconds)}"] if self.lag_seconds is not None else []),
+            *(
+                [f"rounds {self._rounds_text()}", f"lag {seconds_text(self.lag_seconds)}"]
+                if self.lag_seconds is not None
+                else []
+            ),
         ]
         return f"{self.state}: {', '.join(part for part in parts if part) or NOT_KNOWN}"
 
     def window(self) -> list[tuple[str, str]]:
         """Return the parts of the window that is over with their ms, and the moment when each had ended."""
         took = durations(self.parts_ms)
-        return [(name, f"{took[name]:,.2f} ms, until {end:,.2f}") for name, end in self.parts_ms.items()]
+        return [
+            (name, f"{took[name]:,.2f} ms, until {end:,.2f}") for name, end in self.parts_ms.items() if name != BEGINS
+        ]
 
     @property
     def left(self) -> str:
@@ -130,19 +140,24 @@ class MoveFigures:
         seconds = self.left_seconds
         return "" if seconds is None else f"{clock(min(seconds, 99 * DAY))} left"
 
-    def _copied_text(self) -> str:
+    def _players_text(self) -> str:
         if self.copy is None:
             return NOT_KNOWN
-        copy = self.copy
-        rate = "" if self.rates is None else f", {self.rates[0]:,.0f} players/s, {self.rates[1] / MB:,.1f} MB/s"
-        return f"{copy.players:,} of {counted(copy.total, 'players')}, {copy.bytes / MB:,.1f} MB{rate}"
+        players = f"{self.copy.players:,} of {counted(self.copy.total, 'players')}"
+        return f"{players}, {self.rates[0]:,.0f} players/s" if self.rates and self.left_seconds else players
+
+    def _bytes_text(self) -> str:
+        if self.copy is None:
+            return NOT_KNOWN
+        size = f"{self.copy.bytes / MB:,.1f} MB"
+        return size if self.rates is None else f"{size}, {self.rates[1] / MB:,.1f} MB/s"
 
     def _rounds_text(self) -> str:
         if self.last is None:
             return "none yet"
         last = self.last
         changed = f"{counted(last.rows, 'rows')} of {counted(last.players, 'players')}"
-        return f"{self.rounds:,}, the last applied {changed} in {last.seconds * 1000:,.0f} ms"
+        return f"{self.rounds:,}; the last: {changed} in {seconds_text(last.seconds)}"
 
 
 def seconds_text(seconds: float) -> str:
@@ -152,5 +167,5 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
-def _rate(rate: float | None) -> str:
-    return "not known:" if rate is None else f"{rate:,.0f}"
+def _rate(what: str, rate: float | None) -> str:
+    return f"{what} {NOT_KNOWN}" if rate is None else f"{what} {rate:,.0f}"

@@ -21,8 +21,8 @@ REFRESH_SECONDS = 0.25
 DIRTY_SECONDS = 1.0
 """How often the log is looked at: each look opens the file."""
 
+THREAD = "live screen"
 LABELS = 14
-TOTAL = "window"
 
 
 class LiveScreen:
@@ -72,7 +72,7 @@ class LiveScreen:
         ended = threading.Event()
         with Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True) as live:
             self._live = live
-            thread = threading.Thread(target=self._renew, args=(live, ended), daemon=True)
+            thread = threading.Thread(target=self._renew, args=(live, ended), name=THREAD, daemon=True)
             thread.start()
             try:
                 yield
@@ -115,10 +115,8 @@ class LiveScreen:
         for name, value in self.figures.rows():
             table.add_row(Text(name), Text(value))
         if state is MoveState.COPYING and copy is not None:
-            title: RenderableType = TaskLine(self._amount(copy))
-        else:
-            title = Text(str(state), style="bold")
-        return Group(Text(""), title, table)
+            return Group(Text(""), TaskLine(self._amount(copy)), Text(""), table)
+        return Group(Text(""), Text(str(state), style="bold"), table)
 
     def _amount(self, copy: CopyProgress) -> Amount:
         """Return the bar of the copy, with the time left at the recent rate."""

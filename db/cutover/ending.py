@@ -6,11 +6,12 @@ run meant to do. A part that does not answer is reported as unknown and raises n
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from db import snapshots
 from db.counts import count
-from db.cutover import fence_owner, hooks, pointer, probes, services, starting, switch, switch_record
+from db.cutover import fence_owner, hooks, live_status, pointer, probes, services, starting, switch, switch_record
 from db.cutover.advice import (
     Advice,
     Elsewhere,
@@ -26,7 +27,8 @@ from db.cutover.advice import (
     advise,
 )
 from db.cutover.context import FAILURES
-from db.cutover.probes import LEGACY, TARGET, TargetAnswer, TargetState, UnknownState
+from db.cutover.live_status import LiveStatus
+from db.cutover.probes import LEGACY, TARGET, CaptureState, TargetAnswer, TargetState, UnknownState
 from db.cutover.services import Ready
 from db.cutover.starting import StartCommand
 from db.environments import DEVELOPMENT, Environment
@@ -47,8 +49,8 @@ class Observation:
     amiss: why the pointer can't be read. silent: by service, why it does not answer. asked: the answer of Postgres.
     starts: how silent ones are started.
     unfinished: the game is live, and Postgres has no verified snapshot since. switching: the switch to the store of the
-    phase was not completed. undoing: an undo was begun. hook: the signature of a hook at work, or "".
-    live_run: the run whose change capture is on the legacy file, None if none is.
+    phase was not completed. undoing: an undo was begun. hook: the signature of a hook at work, or "". capture: change
+    capture on the file, if it is on.
     """
 
     environment: str
@@ -63,8 +65,8 @@ class Observation:
     switching: bool = False
     undoing: bool = False
     hook: str = ""
+    capture: CaptureState | None = None
     starts: tuple[StartCommand, ...] = ()
-    live_run: str | None = None
 
     @property
     def target(self) -> TargetState | None:
@@ -94,6 +96,13 @@ class Observation:
         if self.asked.control is None:
             return None
         return self.asked.control.emergency or fence_owner.unrecorded(self.legacy, self.asked.control.identity)
+
+    @property
+    def live(self) -> LiveStatus | None:
+        """Return where a live attempt stands; None if none is under way, or a store does not answer."""
+        if self.legacy is None or self.target is None:
+            return None
+        return live_status.of(self.legacy, self.capture, self.target)
 
     @property
     def legacy_fence(self) -> str:
@@ -206,9 +215,9 @@ class Observation:
         return f"no move is under way; to go back: {_command(command, self.environment)}"
 
     def _command(self, command: OperatorCommand) -> str:
-        """Return the command; an attempt that copies while players play is gone on with as it was begun."""
-        live = command is OperatorCommand.CUTOVER and self.live_run is not None
-        return f"{_command(command, self.environment)}{' --no-offline' if live else ''}"
+        """Return the command line. What was begun live is gone on with live: its copy is not one under a fence."""
+        live = command is OperatorCommand.CUTOVER and self.capture is not None
+        return _command(command, self.environment) + (" --no-offline" if live else "")
 
     def _last_steps(self, target: TargetState) -> LastSteps:
         """Find which last steps are still to do; no fence and no phase shows it."""
@@ -267,6 +276,9 @@ def look(env: Environment) -> Observation:
         unknown[LEGACY] = probes.unknown(error)
         if env.name == DEVELOPMENT and is_absent(env.legacy.path):
             unknown[LEGACY] = replace(unknown[LEGACY], do=seeding(env.legacy.path))
+    capture: CaptureState | None = None
+    with suppress(ToolError, *FAILURES):  # What can't be read is said above.
+        capture = probes.capture(env.legacy.path)
     of_target, why = probes.ask(env)
     if why is not None:
         unknown[TARGET] = why
@@ -285,8 +297,8 @@ def look(env: Environment) -> Observation:
         _is_switching(env, of_target.target),
         switch_record.undoing(env),
         _hook(env),
+        capture,
         starting.starts(env, silent),
-        probes.live_run(env.legacy.path),
     )
 
 

@@ -17,6 +17,7 @@ from db.ops import Phase, emergency, fence, locks
 from db.ops.emergency import Emergency
 from db.ops.locks import Holder
 from db.schema import migrate
+from db.transfer.live import capture as live_capture
 from game.legacy import capture_schema
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import FenceMark
@@ -54,16 +55,37 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureState:
+    """Change capture on the legacy file: its log, of which run; players: in the file; waiting: changes on the log."""
+
+    run: str
+    log: str
+    players: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyState:
+    """A copy of the phase's run, by its checkpoints. log: of which capture; beyond: of a table after the players."""
+
+    log: str
+    players: int
+    beyond: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TargetState(Control):
     """The state of Postgres. schema: its revision. rows: whether a table of the game has any.
 
-    inconsistent: tables whose trigger differs from the fence's state.
+    inconsistent: tables whose trigger differs from the fence's state. proven: the run's copy was.
     """
 
     fence: Fence
     inconsistent: tuple[str, ...]
     schema: str | None
     rows: bool
+    proven: bool = False
+    copies: tuple[CopyState, ...] = ()
 
 
 class Depth(StrEnum):
@@ -109,14 +131,13 @@ def legacy(path: Path) -> FenceMark:
     return mark
 
 
-def live_run(path: Path) -> str | None:
-    """Return the run whose change capture the legacy file bears: its copy is made while players play; None if none."""
-    try:
-        with reading(path, timeout_seconds=LOCK_SECONDS) as connection:
-            known = capture_schema.state(connection)
-    except (ToolError, *FAILURES):  # Why it can't be read, `legacy` says.
-        return None
-    return None if known is None else known[1]
+def capture(path: Path) -> CaptureState | None:
+    """Read the change capture of the legacy file; None if none is on. Raises as `legacy` does."""
+    with reading(path, timeout_seconds=LOCK_SECONDS) as connection:
+        if (state := capture_schema.state(connection)) is None:
+            return None
+        players = connection.execute("SELECT count(*) FROM users").fetchone()
+        return CaptureState(state[1], state[0], int(players[0]), live_capture.size(connection))
 
 
 def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:
@@ -167,4 +188,15 @@ def _target(conn: ops.Connection, control: Control) -> TargetState:
         inconsistent=inconsistent,
         schema=schema,
         rows=rows,
+        proven=bool(schema) and control.run is not None and ops.is_proven(conn, control.run),
+        copies=_copies(conn, control.run) if schema else (),
     )
+
+
+def _copies(conn: ops.Connection, run: str | None) -> tuple[CopyState, ...]:
+    query = (
+        "select source, coalesce(sum(rows) filter (where source_table = 'users'), 0),"
+        " bool_or(source_table <> 'users') from transfer_checkpoints where run = %s group by source"
+    )
+    rows = conn.execute(query, (run,)).fetchall()
+    return tuple(CopyState(str(log), int(players), bool(beyond)) for log, players, beyond in rows)

@@ -81,6 +81,7 @@ def status(env: Environment, root: Path = ROOT) -> Status:
             StatusRow("legacy", env.legacy.redacted),
             StatusRow("fence of the legacy file", seen.legacy_fence, seen.legacy is not None),
             *_postgres(env, seen),
+            *_live(seen),
             *_checkout(env, seen),
             *_kept(env, seen),
             StatusRow("pointer", f"not known: {seen.amiss}" if seen.amiss else f"names {seen.pointer}", not seen.amiss),
@@ -119,6 +120,11 @@ def _postgres(env: Environment, seen: Observation) -> list[StatusRow]:
         StatusRow("lock held by", str(control.holder or "nobody")) if control else missing("lock held by"),
         StatusRow("fence of Postgres", seen.target_fence) if target else missing("fence of Postgres"),
     ]
+
+
+def _live(seen: Observation) -> list[StatusRow]:
+    """The row of a live attempt, if one is under way."""
+    return [] if seen.live is None else [StatusRow("move", str(seen.live))]
 
 
 def _emergency(seen: Observation) -> list[StatusRow]:

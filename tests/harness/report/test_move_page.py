@@ -189,8 +189,9 @@ def test_the_page_is_never_wider_than_its_window(recorded: Recorded, tmp_path: P
     html = re.sub(r"<meta http-equiv=[^>]*>", "", html)
     probe = f"<iframe id=f width={width} height=2000 srcdoc='{_quoted(html)}'></iframe><script>onload = () => {{"
     measure = "const d = document.getElementById('f').contentDocument.documentElement;"
-    page = f"{probe}{measure} document.title = `${{d.scrollWidth}} in ${{d.clientWidth}}`; }}</script>"
-    path.write_text(page, "utf-8")
+    path.write_text(
+        f"{probe}{measure} document.title = `${{d.scrollWidth}} in ${{d.clientWidth}}`; }}</script>", "utf-8"
+    )
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     dump = subprocess.run(
         [*command, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()],

@@ -1,0 +1,81 @@
+"""`invoke status` names the state of a live attempt by what is in the stores, and the command that goes on with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from db.console.live_view import MoveState
+from db.cutover import ending, live_status
+from db.cutover.advice import Fence
+from db.cutover.probes import CaptureState, CopyState, TargetState
+from db.ops import Phase
+from db.ops.locks import Holder
+from game.legacy.fence_schema import FenceMark
+from harness.cli.commands import environment_status
+from tests.db.cutover.cutover_world import World, run_cutover, world
+
+__all__ = ["world"]
+
+RUN = "20270115_080000_abcd"
+CAPTURE = CaptureState(RUN, "log", players=20_000, waiting=1_204)
+OPEN, FENCED = FenceMark("open"), FenceMark("fenced")
+TARGET = TargetState(
+    Phase.LOADING, RUN, "id", None, None, fence=Fence.FENCED, inconsistent=(), schema="0011", rows=True
+)
+HOLDER = Holder(RUN, "cutover", "db-1", 4711, "2027-01-15T08:00:00Z")
+
+
+def state_of(mark: FenceMark = OPEN, capture: CaptureState | None = CAPTURE, **changes: Any) -> str:
+    return str(live_status.of(mark, capture, replace(TARGET, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("copies", "proven", "expected"),
+    [
+        ((), False, "copying: 0 of 20,000 players; 1,204 changes of players wait"),
+        ((CopyState("another", 20_000, beyond=True),), False, "copying: 0 of 20,000 players; "),
+        ((CopyState("log", 3_100, beyond=False),), False, "copying: 3,100 of 20,000 players; "),
+        ((CopyState("log", 19_999, beyond=True),), False, "catching up: every player is copied; 1,204 changes"),
+        ((CopyState("log", 20_000, beyond=True),), True, "standing by: every player was proven at one instant; "),
+    ],
+)
+def test_the_state_follows_from_the_stores(copies: tuple[CopyState, ...], proven: bool, expected: str) -> None:
+    assert state_of(copies=copies, proven=proven, holder=HOLDER).startswith(expected)
+    assert state_of(copies=copies, proven=proven).endswith("; no run is at work on it")
+
+
+def test_a_window_and_what_follows_it_are_named() -> None:
+    assert state_of(FENCED, holder=HOLDER) == "in the window: the legacy file is fenced"
+    assert "the watchdog opens the file" in state_of(FENCED)
+    assert state_of(phase=Phase.LIVE).startswith("live: players play on Postgres")
+
+
+@pytest.mark.parametrize("phase", [Phase.EMPTY, Phase.ABORTED, Phase.RETURNED])
+def test_where_no_attempt_is_under_way_there_is_none(phase: Phase) -> None:
+    assert live_status.of(OPEN, CAPTURE, replace(TARGET, phase=phase)) is None
+    assert live_status.of(OPEN, None, TARGET) is None
+    assert live_status.of(OPEN, replace(CAPTURE, run="another"), TARGET) is None
+
+
+@pytest.mark.parametrize(
+    ("when", "step", "state"),
+    [
+        ("after", "copy", MoveState.CATCHING_UP),
+        ("after", "stand by", MoveState.STANDING_BY),
+        ("before", "instant", MoveState.LIVE),
+    ],
+)
+def test_an_attempt_that_was_killed_says_how_to_go_on(world: World, when: str, step: str, state: MoveState) -> None:
+    assert world.dies(when, step, run_cutover, offline=False) == -9
+    rows = dict(environment_status.status(world.env).rows)
+    assert rows["move"].startswith(f"{state}: ")
+    assert "invoke cutover --env test --no-offline" in rows["next"]
+    assert "--no-offline" in ending.ended(world.env, "failed").line
+
+    world.cutover(offline=False)
+
+    assert "move" not in dict(environment_status.status(world.env).rows)
+    assert "--no-offline" not in ending.ended(world.env, "live").next
