@@ -261,6 +261,9 @@ def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, py
     loaded = result["loaded"]
     assert loaded["source"] == loaded["loaded"] + loaded["quarantined"]
     assert (loaded["players"], loaded["mismatches"]) == (12, 0)
+    figures = loaded["independent"]
+    assert (figures["players"], figures["mismatches"]) == (12, 0)
+    assert figures["left_out"] == sum(figures["per_column"].values())
     with sqlite3.connect(copy) as rebuilt:
         assert rebuilt.execute("select count(*) from users").fetchone() == (12,)
     rebuilt.close()

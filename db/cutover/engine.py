@@ -9,7 +9,7 @@ from functools import partial
 
 from db.cutover import checks, dry_run, move_status, undoing
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
-from db.cutover.move_status import MoveStatus, Refuse
+from db.cutover.move_status import MoveStatus, Refuse, SettledMeanwhile
 from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import Runbook, perform
 from db.environments import Environment
@@ -25,6 +25,13 @@ def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
         return dry_run.run(config.new_context(runbook.verb, env, run=None), runbook)
     if config.abort:
         return abort(env, runbook, config)
+    try:
+        return _run(env, runbook, config)
+    except SettledMeanwhile:
+        return _run(env, runbook, config)
+
+
+def _run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     status = _read(env, runbook.refuse)
     if runbook.undo_first(status):
         abort(env, runbook, config)
@@ -36,6 +43,13 @@ def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
 
 def abort(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     """Undo an attempt. Safe to call again. Raises Refusal if there is none, or it is past its point of no return."""
+    try:
+        return _abort(env, runbook, config)
+    except SettledMeanwhile:
+        return _abort(env, runbook, config)
+
+
+def _abort(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     status = _read(env, runbook.refuse_abort)
     config.confirm()
     context = config.new_context(runbook.verb, env, run=runbook.run_of(status, env, config, undoes=True))

@@ -37,13 +37,14 @@ NAMED = 5
 @dataclass(frozen=True, slots=True)
 class InstantProof:
     """snapshot: players compared in the snapshot of the instant; as_they_are: those without a receipt since; by_chain:
-    those whose file's newest receipt is in Postgres.
+    those whose file's newest receipt is in Postgres. independent: figures that the independent proof compared.
     """
 
     snapshot: int = 0
     as_they_are: int = 0
     by_chain: int = 0
     units: int = 0
+    independent: int = 0
 
 
 class Instant:
@@ -109,7 +110,9 @@ def prove(path: str, file: Source, instant: Target | None, target: PostgresUrl, 
     """Prove the frozen file. Raises Failure naming players whose rows or receipts differ."""
     if instant is not None:
         frozen: FrozenProof = prove_frozen(file, instant, progress)
-        return InstantProof(snapshot=frozen.proof.players, units=frozen.proof.units)
+        return InstantProof(
+            snapshot=frozen.proof.players, units=frozen.proof.units, independent=frozen.independent.compared
+        )
     with targets.opened(target) as now:
         return _by_chains(path, file, now, progress)
 

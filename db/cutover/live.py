@@ -67,10 +67,24 @@ CAPTURE_OFF = Step(
     on_failure="Exit 1, and **players play on Postgres**: run again to finish.",
 )
 
+_FINISH = "Exit 1, and **players play on Postgres**: run again to finish."
+SWITCH_AFTERWARDS = dataclasses.replace(
+    SWITCH,
+    true_after="every process serves Postgres first",
+    undo="",
+    repeated=False,
+    detail="the pointer names Postgres, and the next store is the legacy file; `deploy` and `restart` ended with 0;"
+    " every process in `services` is a new one and serves Postgres",
+    on_failure=_FINISH,
+)
+DUMP_AFTERWARDS = dataclasses.replace(
+    FINAL_DUMP, undo="", detail="SQLite's last state is kept, hashed, verified", on_failure=_FINISH
+)
+
 LIVE_CUTOVER = dataclasses.replace(
     CUTOVER,
     steps=(SNAPSHOT, MIGRATE, COPY, STAND_BY),
     point_of_no_return=WINDOW,
-    then=(dataclasses.replace(SWITCH, repeated=False), INSTANT, CAPTURE_OFF, FINAL_DUMP),
+    then=(SWITCH_AFTERWARDS, INSTANT, CAPTURE_OFF, DUMP_AFTERWARDS),
     released=(FIRST_SNAPSHOT,),
 )

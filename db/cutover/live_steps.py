@@ -82,6 +82,10 @@ def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
         "held": held,
         "players": frozen.proof.players,
         "mismatches": frozen.proof.mismatches,
+        "independent_players": frozen.independent.players,
+        "independent_compared": frozen.independent.compared,
+        "independent_left_out": frozen.independent.left_out,
+        "independent_mismatches": frozen.independent.mismatches,
     }
     context.journal.write("counts", **counts)
     return counts | played | offered

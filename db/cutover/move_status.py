@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -164,12 +165,17 @@ def _status(env: Environment, conn: ops.Connection, mark: FenceMark) -> MoveStat
     )
 
 
+class SettledMeanwhile(Refusal):
+    """Of all that was read only the file's fence has changed: the watchdog of a window has settled it."""
+
+
 def require_same(env: Environment, before: MoveStatus, refuse: Refuse) -> None:
     """Raise Refusal unless the state read before the lock still holds: another run may have changed it."""
     now = read_status(env)
     refuse(now, env)
     if now != before:
-        raise Refusal(
+        settled = dataclasses.replace(now, mark=before.mark) == before and before.mark.state == "fenced"
+        raise (SettledMeanwhile if settled else Refusal)(
             f"the phase {before.phase} of run {before.run}, and both fences, as they were a moment ago",
             f"the phase {now.phase} of run {now.run}, the legacy file {now.legacy}, Postgres {now.target}",
             where=env.name,

@@ -8,6 +8,7 @@ from functools import partial
 from db.cutover import cutover, engine, live, preflight
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig, RunContext
+from db.cutover.live_checks import live_checks
 from db.cutover.ports import Evidence
 from db.cutover.report import RunReport
 from db.environments import Environment
@@ -35,7 +36,7 @@ def _before_live(context: RunContext, evidence: Evidence) -> tuple[PreflightChec
         for check in cutover.preflight_of(context, evidence)
         if check.name not in (preflight.FREEZE, cutover.WINDOW_OF_THE_PLAN)
     ]
-    return (*checks, preflight.live_check(context))
+    return (*checks, *live_checks(context))
 
 
 def _require_no_live_attempt(env: Environment) -> None:

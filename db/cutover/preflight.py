@@ -28,7 +28,6 @@ from db.schema import migrate
 from db.snapshots import postgres
 from db.snapshots.tools import installed
 from db.target import pooler, requirements
-from db.transfer.live import copying
 from game import session
 from game.legacy import sqlite_values
 from game.urls import LegacyUrl, PostgresUrl
@@ -105,18 +104,6 @@ def before_rollback(context: RunContext, demands: Sequence[Demand] = (), *, carr
         check("room of the server", check_server_room, "legacy file", "server", begins=False),
         check("a service on the legacy file", check_moved_trial, "legacy file"),
     )
-
-
-def live_check(context: RunContext) -> PreflightCheck:
-    """Return the check that the file can be copied while players play."""
-    return _check(context, "live copy", check_live, "legacy file")
-
-
-def check_live(context: RunContext) -> str:
-    """Check that the file can be copied while players play: WAL, rows with a rowid, unique ids and names."""
-    with opened(context.env.legacy.path) as source:
-        copying.require_live(source)
-    return "the file can be copied while players play"
 
 
 def _check(

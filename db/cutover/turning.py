@@ -36,6 +36,7 @@ def turning(
     owner_check: OwnerCheck,
     pass_token: str | None = None,
     using: sqlite3.Connection | None = None,
+    patience_seconds: float = legacy_fence.PATIENCE_SECONDS,
 ) -> Iterator[sqlite3.Connection]:
     """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
@@ -55,7 +56,14 @@ def turning(
     try:
         with (
             closing(sqlite_values.connect(path)) if using is None else nullcontext(using) as connection,
-            legacy_fence.turning(connection, to, pass_token=pass_token, owner=context.owner, check=check),
+            legacy_fence.turning(
+                connection,
+                to,
+                pass_token=pass_token,
+                owner=context.owner,
+                check=check,
+                patience_seconds=patience_seconds,
+            ),
         ):
             if to != "moved" and legacy_fence.state(connection) == "moved":
                 draws.renew(connection)

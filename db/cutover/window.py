@@ -18,23 +18,30 @@ from typing import Any
 
 from db.console.live_view import MoveState
 from db.counts import few
-from db.cutover import catching_up, fence_owner, watchdog
+from db.cutover import catching_up, fence_owner, switch, watchdog
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.cutover_steps import require_whole
 from db.cutover.ports import Observer
-from db.cutover.turning import turn, turning
+from db.cutover.turning import turning
 from db.cutover.watchdog import Watchdog
 from db.errors import Failure, ToolError
 from db.ops import Phase, fence
 from db.transfer.live.session import LiveTransfer
+from game.errors import StoreUnavailable
 from game.legacy import capture_schema, sqlite_values
 from game.tables import CANARY_PREFIX
 
 BUDGET_SECONDS = 1.0
 """From the fence to the moment when the transaction of the point of no return is sent."""
 
+LOCK_SECONDS = 0.3
+"""How long the file's write lock is waited for. Players write meanwhile; a writer that keeps it longer is no player."""
+
 ATTEMPTS = 5
 """A window that does not fit its budget is opened again, and tried again after further rounds."""
+
+
+_LATER = "Players play on the legacy file. Choose a quieter hour, and run again: the copy goes on where it is."
 
 
 class WindowMissed(Failure):
@@ -86,12 +93,20 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
 
 
 def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
+    if not switch.offered(context, context.env.target):
+        raise WindowMissed(
+            "every process of the service to have Postgres open beside the file",
+            "one that has not",
+            where=", ".join(context.env.services),
+            do=_LATER,
+        )
     context.journal.write("window")
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
     line = Timeline(context.config.observer)
     try:
         guard.tell(watchdog.WINDOW)
-        facts |= _through(context, live, guard, line)
+        with live.hurried(LOCK_SECONDS):
+            facts |= _through(context, live, guard, line)
         guard.tell(watchdog.OVER)
     except (ToolError, *FAILURES, KeyboardInterrupt):
         if not context.lifting:  # It was not sent, so no store but the file can be open.
@@ -111,7 +126,21 @@ def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Tim
     closing_check = fence_owner.of_this_game_or_open(owner, path)
     token, run_check = context.pass_token, fence_owner.of_this_run(owner, path)
     phases = (Phase.LOADING,)
-    turn(context, "fenced", phases=phases, owner_check=closing_check, pass_token=token, using=live.file)
+    try:
+        with turning(
+            context,
+            "fenced",
+            phases=phases,
+            owner_check=closing_check,
+            pass_token=token,
+            using=live.file,
+            patience_seconds=LOCK_SECONDS,
+        ):
+            pass
+    except Failure as error:
+        if not isinstance(error.__cause__, StoreUnavailable):
+            raise
+        raise WindowMissed(error.expected, error.found, where=error.where, do=_LATER) from error
     line.mark("fence")
     with turning(context, "moved", phases=phases, owner_check=run_check, using=live.file) as connection:
         line.mark("lock")
@@ -141,7 +170,7 @@ def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
             f"the point of no return within {BUDGET_SECONDS:g} s",
             f"{line.seconds:.2f} s ({few([f'{name} {ms:.0f} ms' for name, ms in line.marks.items()], 9)})",
             where=context.env.name,
-            do="Players play on the legacy file. Choose a quieter hour, and run again: the copy goes on where it is.",
+            do=_LATER,
         )
     guard.tell(watchdog.SENT)
     context.lifting = True
@@ -159,7 +188,7 @@ def _require_captured(context: RunContext, live: LiveTransfer, connection: sqlit
             "change capture on every table",
             f"none on {few(lacking, 3)}",
             where=context.env.legacy.redacted,
-            do="Players play on the legacy file. Run again: the copy goes on where it is.",
+            do=_LATER,
         )
 
 

@@ -1,4 +1,4 @@
-"""Load a legacy file: one streamed pass, each chunk one transaction, then the counts, the gate and the proof.
+"""Load a legacy file: one streamed pass, each chunk one transaction, then the counts, the gate and both proofs.
 
 A run that was killed goes on where its last chunk ended; one that was done is only proven again. Memory: under 250 MB
 and four times the largest value, whatever the size of the file.
@@ -23,10 +23,12 @@ from db.legacy import schema as schemas
 from db.legacy.source import CHUNK_BYTES, Digest, Source, SourceRow, chunks, opened
 from db.ops import fence
 from db.schema import draws
-from db.transfer import heads
+from db.transfer import heads, independent
 from db.transfer import reconcile as tallies
+from db.transfer import target as targets
 from db.transfer.batches import JOURNALS, Batch, BatchBuilder, quarantine_record
 from db.transfer.copying import copy
+from db.transfer.independent import IndependentProof
 from db.transfer.preconditions import (
     another_file,
     check_homes,
@@ -53,7 +55,7 @@ class LoadResult:
     """The counts of a load. source, loaded, quarantined: units (a cell, or each element of a document of elements).
 
     aside: findings that let the player play on; held: players whose commands are refused; bytes: of the file;
-    left_out: tables of statistics that this SQLite can't create.
+    left_out: tables of statistics that this SQLite can't create. independent: the proof that does without the codec.
     """
 
     run: str
@@ -68,6 +70,7 @@ class LoadResult:
     seconds: float
     bytes: int
     per_column: dict[tuple[str, str], UnitCount] = field(repr=False)
+    independent: IndependentProof
     left_out: tuple[str, ...] = ()
 
 
@@ -84,8 +87,8 @@ def load(
     """Move the whole file into the target and prove it; the caller holds `ops.lock`.
 
     Refusal: no legacy file; a target that is not empty, or holds another file, or is live; another load at work; more
-    than `max_held` players held (everything is loaded then). Failure: counts that don't add up, or a rebuilt row that
-    is not the one that was read.
+    than `max_held` players held (everything is loaded then). Failure: counts that don't add up, a rebuilt row that is
+    not the one that was read, or a player whose figures differ.
     """
     began = time.monotonic()
     shown = progress or Silent()
@@ -102,6 +105,9 @@ def load(
         gate(conn, held, max_held)
         proof = prove_source(legacy, target, shown)
         proof.check()
+        with targets.opened(target) as snapshot:
+            figures = independent.compare(legacy, snapshot.conn, shown)
+        figures.check()
         total = loading.tally.total()
         return LoadResult(
             run=run,
@@ -116,6 +122,7 @@ def load(
             seconds=time.monotonic() - began,
             bytes=file_bytes(source),
             per_column=loading.tally.per_column(),
+            independent=figures,
             left_out=tuple(legacy.left_out),
         )
 

@@ -58,6 +58,8 @@ class CapturedTable:
         if not self.parts:
             yield self._trigger("updated", "AFTER UPDATE", both if self.rowid or self.key else both[:1])
         for number, columns in enumerate(self.parts):
+            if not columns:  # The file is older than all of them.
+                continue
             yield self._trigger(f"updated_{number}", f"AFTER UPDATE OF {_listed(columns)}", [self._line("NEW", number)])
         if self.parts:  # An update of the rowid alone is an update of no column.
             moved = f"NEW.{self.rowid} <> OLD.{self.rowid}"

@@ -46,7 +46,7 @@ class Alive:
     pid: int
 
 
-ABILITIES = ("numbered receipts",)
+ABILITIES = ("numbered receipts", "next store")
 """What processes of earlier versions can't do, and a revision may need of all of them (`needs_of_service`)."""
 
 

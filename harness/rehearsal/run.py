@@ -277,6 +277,9 @@ def _live_figures(figures: LiveFigures, counts: Mapping[str, int], held: int) ->
         "held_requests": held,
         "proofs": {
             "rows": {"players": counts["players"], "mismatches": counts["mismatches"]},
+            "independent": {
+                name: counts[f"independent_{name}"] for name in ("players", "compared", "left_out", "mismatches")
+            },
             "instant": dict(figures.instant),
         },
     }

@@ -23,10 +23,12 @@ from db.files import json_files
 from game.redaction import redact
 
 NOT_ENDED = "not ended"
-PROOFS = {"rows": "counts", "independent": "independent", "instant": "instant"}
-"""By the name of a proof: the event of the journal that says what it compared."""
+ROWS, INDEPENDENT, INSTANT = "rows", "independent", "instant"
+"""The proofs: every row rebuilt, the one without the codec, the one of the window's instant."""
 
 _OF_ROWS = ("players", "mismatches")
+_OF_INDEPENDENT = "independent_"
+"""How the names begin, among the counts, of what the independent proof compared."""
 
 _DO = "Name the folder of a run in var/, as the last line of its report names it: --run ID"
 
@@ -164,7 +166,7 @@ def read(folder: Path, clients: ClientFigures | None = None) -> MoveReport:
     first, last = begun[0].facts, begun[-1].facts
     live = first.get("live") is True and first.get("verb") == CUTOVER.verb
     settings = tuple(_texts(last, "settings"))
-    counts = _numbers(_last(entries, "counts"))
+    counted = _numbers(_last(entries, "counts"))
     return MoveReport(
         run=journal.run,
         verb=_text(first, "verb"),
@@ -184,8 +186,8 @@ def read(folder: Path, clients: ClientFigures | None = None) -> MoveReport:
         window=_window(entries),
         rounds=tuple(_rounds(entries)),
         copying=tuple(_copying(entries)),
-        counts=counts,
-        proofs={name: found for name, event in PROOFS.items() if (found := _proof(name, _last(entries, event)))},
+        counts={name: value for name, value in counted.items() if not name.startswith(_OF_INDEPENDENT)},
+        proofs=_proofs(counted, _numbers(_last(entries, "instant"))),
         clients=clients,
     )
 
@@ -284,9 +286,17 @@ def _numbers_of(value: object) -> dict[str, float]:
     return {str(name): one for name, one in value.items() if isinstance(one, int | float)}
 
 
-def _proof(name: str, entry: JournalEntry | None) -> dict[str, int]:
-    found = _numbers(entry)
-    return {key: found[key] for key in _OF_ROWS if key in found} if name == "rows" else found
+def _proofs(counted: Mapping[str, int], instant: dict[str, int]) -> dict[str, dict[str, int]]:
+    found = {
+        ROWS: {name: counted[name] for name in _OF_ROWS if name in counted},
+        INDEPENDENT: {
+            name.removeprefix(_OF_INDEPENDENT): value
+            for name, value in counted.items()
+            if name.startswith(_OF_INDEPENDENT)
+        },
+        INSTANT: instant,
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
 
 
 def _number(facts: Mapping[str, Any], name: str) -> float:

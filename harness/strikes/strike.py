@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from multiprocessing.process import BaseProcess
 
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
 from db.cutover import ending
 from db.cutover.advice import Ends, Settled
 from db.ops import Phase
@@ -25,6 +27,8 @@ from harness.strikes.world import Start, World
 
 ENDS_SECONDS = 120.0
 WINDOW = "window"
+SETTLES_SECONDS = 20.0
+"""After which a watchdog counts as one that never comes; it takes a second."""
 FOLLOWED = 4
 """So many printed commands may be followed before it is a dead end."""
 
@@ -222,6 +226,8 @@ class _Striking:
             else:
                 self._note(run)
                 self._players.play(MEANWHILE)
+                if case.at.step == WINDOW:
+                    self._watchdog_settles()
                 self._then()
         finally:
             director.release()
@@ -229,6 +235,16 @@ class _Striking:
                 run.kill()
             self._world.proxy.interceptor = Director()
         self._follow()
+
+    def _watchdog_settles(self) -> None:
+        """Wait for the moment that a watchdog takes after the death of its tool; an operator is not faster."""
+        settled = Retrying(
+            retry=retry_if_result(lambda settled: not settled),
+            stop=stop_after_delay(SETTLES_SECONDS),
+            wait=wait_fixed(0.05),
+            retry_error_callback=lambda _: self._problem("the watchdog has settled nothing"),
+        )
+        settled(self._watcher.is_settled)
 
     def _until_struck(self, run: Run, director: Director) -> bool:
         """Return True once the run has ended; False if it was stopped before."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from db.cutover.advice import EnvironmentState, Fence, FenceOwner, PointerTo, Unreachable, advise
-from db.ops import Phase
+from db.ops import Phase, locks
 from game.legacy import fence, sqlite_values
 from game.legacy.fence_schema import FenceMark
 from game.urls import PostgresUrl
@@ -28,6 +28,12 @@ select
     (select state from ops.fence where schema = %s),
     (select identity || '/' || oid from ops.environment, pg_database where datname = current_database())
 from ops.phase
+"""
+LOCK_FREE = """
+select not exists (
+    select from pg_locks where locktype = 'advisory' and granted and classid = %s and objid = %s
+        and database = (select oid from pg_database where datname = current_database())
+)
 """
 WRITE = "update users set gold = gold where id = (select min(id) from users)"
 
@@ -69,6 +75,14 @@ class Watcher:
         row = self._owner.execute("select phase from ops.phase").fetchone()
         assert row is not None
         return Phase(row[0])
+
+    def is_settled(self) -> bool:
+        """Return True if exactly one store is to take writes, by what both say, and no run holds the lock."""
+        seen = self._seen()
+        free = self._owner.execute(LOCK_FREE, (locks.LOCK_CLASS, locks.RUN_LOCK)).fetchone() == (True,)
+        if seen.phase is Phase.LIVE:
+            return free and seen.legacy is Fence.MOVED
+        return seen.legacy is Fence.OPEN and seen.target is not Fence.OPEN
 
     def writable(self) -> tuple[str, ...]:
         """Name the stores that take a write now, by trying; the write is rolled back."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 
@@ -42,9 +42,9 @@ class Remedy:
     given: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Module:
-    """A module of the source, parsed."""
+    """A module of the source, parsed; each of its nodes is looked at once, for to walk a tree takes milliseconds."""
 
     path: Path
     tree: ast.Module
@@ -53,6 +53,22 @@ class Module:
     def name(self) -> str:
         """Return the name by which it is imported."""
         return ".".join(self.path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+    @cached_property
+    def calls(self) -> list[tuple[ast.FunctionDef | None, ast.Call]]:
+        """Return each call with the function around it."""
+        return [*_calls(self.tree)]
+
+    @cached_property
+    def imports(self) -> list[ast.ImportFrom]:
+        """Return each import of names from a module."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.ImportFrom) and node.module]
+
+    @cached_property
+    def functions(self) -> dict[str, ast.FunctionDef]:
+        """Return the first function of each name."""
+        every = [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)]
+        return {node.name: node for node in reversed(every)}
 
 
 @cache
@@ -83,12 +99,12 @@ def texts() -> dict[str, str]:
 def _of(module: Module) -> Iterator[Remedy]:
     ours = {
         alias.asname or alias.name
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "db.errors"
+        for node in module.imports
+        if node.module == "db.errors"
         for alias in node.names
         if alias.name in ERRORS
     } | OWN_ERRORS.get(module.name, set())
-    for function, node in _calls(module.tree):
+    for function, node in module.calls:
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         error = "Refusal" if name in CHECKS or (name == "kind" and "Refusal" in ours) else name
         if error not in ours and name not in CHECKS:
@@ -161,7 +177,7 @@ class _Reader:
     def _given(self, name: str, position: int) -> set[str]:
         assert self.function is not None
         result: set[str] = set()
-        for caller, call in _calls(self.module.tree):
+        for caller, call in self.module.calls:
             called = call.func
             of_self = isinstance(called, ast.Attribute) and getattr(called.value, "id", "") == "self"
             if (called.attr if of_self else getattr(called, "id", "")) == self.function.name:
@@ -184,13 +200,9 @@ class _Reader:
         return _Reader(home, None, self.depth + 1)._constant(name) if home is not None else set()
 
     def _home(self, name: str) -> Module | None:
-        for node in ast.walk(self.module.tree):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and node.module
-                and any(name == (a.asname or a.name) for a in node.names)
-            ):
-                return modules().get(node.module)
+        for node in self.module.imports:
+            if any(name == (alias.asname or alias.name) for alias in node.names):
+                return modules().get(str(node.module))
         return None
 
     def _attribute(self, node: ast.Attribute) -> set[str]:
@@ -201,11 +213,10 @@ class _Reader:
     def _module(self, node: ast.expr) -> Module | None:
         if not isinstance(node, ast.Name):
             return None
-        for result in ast.walk(self.module.tree):
-            if isinstance(result, ast.ImportFrom) and result.module:
-                for alias in result.names:
-                    if node.id == (alias.asname or alias.name):
-                        return modules().get(f"{result.module}.{alias.name}")
+        for result in self.module.imports:
+            for alias in result.names:
+                if node.id == (alias.asname or alias.name):
+                    return modules().get(f"{result.module}.{alias.name}")
         return None
 
     def _of_a_table(self, node: ast.expr) -> set[str]:
@@ -245,12 +256,12 @@ class _Reader:
         """Return the texts that a function of the project can return."""
         if home is None:
             return set()
-        for node in ast.walk(home.tree):
-            if isinstance(node, ast.FunctionDef) and node.name == name:
-                reader = _Reader(home, node, self.depth + 1)
-                values = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value is not None]
-                return set().union(*(reader.read(value) for value in values))
-        return set()
+        function = home.functions.get(name)
+        if function is None:
+            return set()
+        reader = _Reader(home, function, self.depth + 1)
+        values = [one.value for one in ast.walk(function) if isinstance(one, ast.Return) and one.value is not None]
+        return set().union(*(reader.read(value) for value in values))
 
 
 HOLE_PART = {HOLE}

@@ -17,7 +17,9 @@ from db.legacy.opening import check_file
 from db.legacy.source import Source, connected, opened
 from db.ops import statements
 from db.remedies import LOAD_ANEW
+from db.transfer import independent
 from db.transfer import target as targets
+from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
 from db.transfer.live.copying import LiveCopy, Seen, require_live
 from db.transfer.live.rounds import RoundResult, Rounds
@@ -31,13 +33,15 @@ from game.urls import PostgresUrl
 
 @dataclass(frozen=True, slots=True)
 class FrozenProof:
-    """A proof at one instant: the file's newest line of the log by then, and what was compared.
+    """Both proofs at one instant: the file's newest line of the log by then, and what was compared.
 
+    independent: the proof that shares no function with the codec.
     source: the file's units as SQLite counts them; quarantined: those of them that the quarantine has.
     """
 
     top: int
     proof: Proof
+    independent: IndependentProof
     source: int
     quarantined: int
 
@@ -112,6 +116,15 @@ class LiveTransfer:
         """Apply what changed since the last round, in a transaction that holds the file's write lock."""
         return self.rounds.apply(file)
 
+    @contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Have the connection to the file wait for its write lock no longer than this."""
+        self.file.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            self.file.execute(f"PRAGMA busy_timeout = {int(capture.BUSY_SECONDS * 1000)}")
+
     def lacking(self, file: sqlite3.Connection) -> list[str]:
         """List the tables without their triggers, as the open transaction sees them; all, if the log is another's."""
         return self.rounds.lacking(file)
@@ -141,13 +154,15 @@ def prove_frozen(source: Source, target: Target, progress: Progress, *, top: int
     """Prove the whole file against the target, both in snapshots of one instant. Raises Failure naming what differs."""
     proof = compare(source, target, progress)
     proof.check()
+    second = independent.compare(source, target.conn, progress)
+    second.check()
     units = sum(sum(source.units(name).values()) for name in source.tables)
     row = target.conn.execute(
         "select count(*) from (select distinct source_table, coalesce(key, 'n ' || n), column_name, position"
         " from quarantine) as q"
     ).fetchone()
     assert row is not None
-    frozen = FrozenProof(top, proof, units, int(row[0]))
+    frozen = FrozenProof(top, proof, second, units, int(row[0]))
     if units != proof.units:
         raise Failure(
             "as many values rebuilt as SQLite counts in the file",

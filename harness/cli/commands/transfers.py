@@ -224,6 +224,8 @@ def show(done: Transferred, out: Output) -> None:
             ("set aside", loaded.aside),
             ("players held", loaded.held),
             ("mismatches", loaded.mismatches),
+            ("columns compared by figures", loaded.independent.compared),
+            ("left out of that", loaded.independent.left_out),
             ("MB per second", loaded.bytes / 1e6 / loaded.seconds),
             ("seconds", loaded.seconds),
         ]

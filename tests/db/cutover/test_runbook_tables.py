@@ -16,6 +16,7 @@ from db import environments
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig
 from db.cutover.cutover import CUTOVER
+from db.cutover.live import LIVE_CUTOVER
 from db.cutover.rollback import ROLLBACK
 from db.cutover.runbook import Runbook
 from game.urls import PostgresUrl
@@ -63,6 +64,7 @@ def text(check: PreflightCheck) -> str:
     ("title", "expected"),
     [
         ("steps of the cutover", steps(CUTOVER)),
+        ("steps of the live cutover", steps(LIVE_CUTOVER)),
         ("steps of the rollback", steps(ROLLBACK)),
         ("checks of step 1", checks()),
     ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from contextlib import closing
+from threading import Timer
 from typing import Any
 
 import pytest
 
-from db.cutover import window
+from db.cutover import switch, window
 from db.cutover.watchdog import LONGEST_SECONDS
 from db.cutover.window import WindowMissed
 from db.errors import Undone
@@ -102,3 +104,36 @@ def test_the_file_is_opened_at_once_where_the_last_round_fails(world: World, mon
     with pytest.raises(Undone, match="a disk that is full"):
         world.cutover(offline=False)
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("aborted", "open", "legacy")
+
+
+def test_a_writer_that_keeps_the_file_locked_puts_the_window_off(world: World) -> None:
+    """It is tried again, and comes once the writer lets go; players of the service waited for that writer alone."""
+    held: list[sqlite3.Connection] = []
+
+    def observer(when: str, step: str) -> None:
+        if (when, step) != ("at", "window"):
+            return
+        if not held:
+            held.append(sqlite_values.connect(world.env.legacy.path))
+            held[0].execute("BEGIN IMMEDIATE")
+            Timer(window.LOCK_SECONDS * 3, held[0].rollback).start()
+
+    report = world.cutover(offline=False, observer=observer)
+    assert report.live is not None
+    assert report.live.attempts > 1
+    world.assert_open_on_postgres()
+
+
+def test_no_window_begins_while_a_process_has_postgres_not_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False, True])
+    real = switch.offered
+    monkeypatch.setattr(switch, "offered", lambda *of: real(*of) and next(answers, True))
+    fenced: list[str] = []
+
+    def observer(when: str, step: str) -> None:
+        if (when, step) == ("at", "fence"):
+            fenced.append(step)
+
+    report = world.cutover(offline=False, observer=observer)
+    assert report.live is not None
+    assert (report.live.attempts, fenced) == (2, ["fence"])

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from db import transfer
 from db.legacy.comparison import compare_files
+from db.transfer.figures import NAMES
 from harness.databases import Database, Databases
 from tests.db.legacy.unusual_files import UnusualFile, unusual_files
 from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite
@@ -47,6 +48,8 @@ def test_an_unusual_file_comes_back_from_the_database_alone(
     loaded = load(reused, source)
     assert loaded.source == loaded.loaded + loaded.quarantined
     assert loaded.mismatches == 0
+    figures = loaded.independent
+    assert (figures.mismatches, figures.compared + figures.left_out) == (0, figures.players * len(NAMES))
     transfer.back(reused.owner, copy)
     assert compare_files(source, copy) == []
     nothing_written = transfer.write_back(reused.owner, moved(source), pass_token=PASS)

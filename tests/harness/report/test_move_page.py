@@ -53,7 +53,9 @@ class Recorded:
             self.write("copying", players=players, total=2_000, rows=players * 3, bytes=players * 37_000)
         self.round(400, 500.0).write("done", "copy")
         self.step("stand by")
-        self.write("counts", source=7_000, loaded=6_990, quarantined=10, held=1, aside=9, mismatches=0, players=2_000)
+        independent = {"independent_players": 2_000, "independent_compared": 14_000, "independent_mismatches": 0}
+        counts = {"source": 7_000, "loaded": 6_990, "quarantined": 10, "held": 1, "aside": 9, "players": 2_000}
+        self.write("counts", **counts, mismatches=0, **independent)
         self.write("begin", "window").round(12, 9.0)
         self.write("window missed", attempt=1, found="1.20 s (fence 900 ms)")
         self.write("read-only begins", after=0.01).write("read-only ends", after=0.014)
@@ -93,6 +95,7 @@ def test_the_json_has_each_round_each_step_and_the_parts_of_the_window(recorded:
     assert (document["verdict"], document["live"], document["environment"]) == ("live", True, "test")
     assert document["proofs"] == {
         "rows": {"players": 2_000, "mismatches": 0},
+        "independent": {"players": 2_000, "compared": 14_000, "mismatches": 0},
         "instant": {"snapshot": 1_990, "as_they_are": 7, "by_chain": 3, "units": 6_990},
     }
     assert [one["rows"] for one in document["rounds"]] == [400, 12]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from db.console.progress import Silent
+from db.console.progress import Advance, Silent
+from db.errors import Failure, Refusal
+from db.legacy.comparison import compare_files
 from db.legacy.source import opened
 from db.transfer import target as targets
+from db.transfer.live import capture, players
 from db.transfer.live.session import LiveTransfer, transferring
 from db.transfer.verify import compare
+from game.legacy import capture_schema, codec
+from game.tables import LEGACY_PREFIX
 from harness.databases import Database
-from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite
+from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite, value
 
 
 @pytest.fixture
@@ -108,3 +116,100 @@ def test_a_round_brings_what_was_written(copied: LiveTransfer, source: Path, wha
     copied.round()
     assert differences(copied) == ()
     assert copied.round().rows == 0
+
+
+def test_what_is_written_while_a_round_is_applied_is_brought_by_the_next(
+    copied: LiveTransfer, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = players.apply
+
+    def apply(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(players, "apply", real)
+        sqlite(source, "UPDATE users SET gold = 77 WHERE rowid IN (4, 5)")
+        return real(*arguments, **named)
+
+    sqlite(source, "UPDATE users SET gold = 7 WHERE rowid IN (3, 4)")
+    monkeypatch.setattr(players, "apply", apply)
+    copied.round()
+    assert differences(copied) != ()
+    copied.round()
+    assert differences(copied) == ()
+
+
+def test_players_who_come_during_the_copy_come_with_what_they_did(fenced_database: Database, source: Path) -> None:
+    give_pass(fenced_database)
+
+    class Comes(Silent):
+        """Has a player come, and act, once the players are copied."""
+
+        @contextmanager
+        def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
+            with super().bar(title, total, unit) as advance:
+                yield advance
+            sqlite(
+                source,
+                "INSERT INTO users(id, gold) VALUES ('late', 5)",
+                "INSERT INTO sudamr_player_openings VALUES ('late', 0, 0, '{}')",
+                "INSERT INTO sudamr_action_receipts(user_id, request_id, command, outcome, at, seq, chain)"
+                " VALUES ('late', 'r', '{}', '{}', 5, 1, 'c')",
+            )
+
+    with transferring(source, fenced_database.owner, run="run-1", pass_token=PASS) as live:
+        live.copy(live.begin(), Comes())
+        live.round()
+        assert differences(live) == ()
+
+
+def test_a_row_that_can_not_be_rebuilt_stops_the_round_and_writes_nothing(
+    copied: LiveTransfer, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = value(copied.target, "select gold from users order by id limit 1")
+    sqlite(source, "UPDATE users SET gold = gold + 1")
+    real = codec.encode_row
+    monkeypatch.setattr(codec, "encode_row", lambda *rows, **more: real(*rows, **more) | {"gold": 0})
+    with pytest.raises(Failure, match="differs in gold"):
+        copied.round()
+    assert value(copied.target, "select gold from users order by id limit 1") == before
+
+
+@pytest.mark.parametrize(
+    ("statements", "found"),
+    [
+        (["PRAGMA journal_mode=DELETE"], "journal mode"),
+        (["CREATE TABLE u AS SELECT * FROM users", "DROP TABLE users", "ALTER TABLE u RENAME TO users"], "unique"),
+        (["CREATE UNIQUE INDEX x ON users(lower(nickname))"], "over an expression"),
+    ],
+)
+def test_a_file_that_can_not_be_copied_live_is_refused_and_left_as_it_is(
+    fenced_database: Database, source: Path, statements: list[str], found: str
+) -> None:
+    give_pass(fenced_database)
+    sqlite(source, *statements)
+    before = source.read_bytes()
+    with (
+        transferring(source, fenced_database.owner, run="run-1", pass_token=PASS) as live,
+        pytest.raises(Refusal, match=found),
+    ):
+        live.begin()
+    assert source.read_bytes() == before
+
+
+def test_another_runs_copy_is_taken_out_and_copied_anew(fenced_database: Database, source: Path) -> None:
+    give_pass(fenced_database)
+    for run in ("run-1", "run-2"):
+        with transferring(source, fenced_database.owner, run=run, pass_token=PASS) as live:
+            live.copy(live.begin(), Silent())
+            live.round()
+            assert differences(live) == ()
+    assert value(fenced_database.owner, "select string_agg(distinct run, ' ') from transfer_checkpoints") == "run-2"
+
+
+def test_capture_that_is_turned_off_leaves_the_file_as_it_was_but_for_our_journals(source: Path) -> None:
+    untouched = source.with_name("before.db")
+    shutil.copy(source, untouched)
+    with closing(capture.open_file(source)) as file:
+        capture.turn_on(file, str(source), run="run-1")
+        assert [line for line in compare_files(untouched, source) if LEGACY_PREFIX not in line] == []
+        capture.turn_off(file)
+        assert capture_schema.own(file) == frozenset()
+    assert [line for line in compare_files(untouched, source) if LEGACY_PREFIX not in line] == []

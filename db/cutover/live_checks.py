@@ -1,0 +1,78 @@
+"""The checks of step 1 that only a live cutover makes: of the file, of who has it open, and of the service."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from db.counts import few
+from db.cutover import services
+from db.cutover.checks import Checks, PreflightCheck
+from db.cutover.context import RunContext
+from db.errors import Refusal
+from db.legacy.source import opened
+from db.transfer.live import capture, copying
+
+OTHERS = "other programs on the legacy file"
+NEXT_STORE = "next store"
+"""The ability of a process of the service to open two stores, as /readyz lists it."""
+
+OFFLINE = "Or move with the game stopped: leave --no-offline out."
+
+
+def live_checks(context: RunContext) -> Checks:
+    """Return the checks, in their order."""
+    return (
+        PreflightCheck("live copy", partial(check_file, context), ("legacy file",)),
+        PreflightCheck(OTHERS, partial(check_others, context), ("legacy file", "services")),
+        PreflightCheck("two stores", partial(check_two_stores, context), ("services",)),
+    )
+
+
+def check_file(context: RunContext) -> str:
+    """Check that the file can be copied while players play: WAL, rows with a rowid, unique ids and names."""
+    with opened(context.env.legacy.path) as source:
+        copying.require_live(source)
+        capture.captured(source)
+    return "it is in WAL mode, and its ids and names are unique"
+
+
+def check_others(context: RunContext) -> str:
+    """Check that no program has the file open but the service: what another one writes brings no receipt."""
+    path = context.env.legacy.path
+    ours = {ready.pid for ready in map(services.ask, context.env.services) if ready is not None}
+    others = [process for process in _users(path) if process.pid not in ours]
+    if others:
+        raise Refusal(
+            "only the service to have the legacy file open",
+            few([f"process {process.pid} ({process.name()})" for process in others], 5),
+            where=str(path),
+            do=f"End them, and run again. {OFFLINE}",
+        )
+    return "none that can be seen from here"
+
+
+def check_two_stores(context: RunContext) -> str:
+    """Check that every process of the service can open two stores."""
+    if unable := services.unable(context.env.services, NEXT_STORE):
+        raise Refusal(
+            "a service that opens a second store, each process of it",
+            few(unable, 3),
+            where=", ".join(context.env.services),
+            do=f"Deploy this version of the service on the legacy file first. {OFFLINE}",
+        )
+    return "every process of the service can"
+
+
+def _users(path: Path) -> list[psutil.Process]:
+    """Return the processes of this machine that have the file open, as far as this user may see them; not this one."""
+    resolved, using = str(path.resolve()), []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != psutil.Process().pid and any(file.path == resolved for file in process.open_files()):
+                using.append(process)
+        except psutil.Error:  # It has ended, or belongs to another user.
+            continue
+    return using
