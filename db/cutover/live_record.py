@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from db.console.live_view import CopyProgress, RoundProgress
@@ -13,23 +14,31 @@ from db.transfer.live.rounds import RoundResult
 COPYING = "copying"
 ROUND = "round"
 
-EVERY_SECONDS = 5.0
+EVERY_SECONDS = 1.0
 """A line of the journal is flushed to the disk that players write to; a batch takes a tenth of a second."""
 
 
-def of_batches(context: RunContext) -> Callable[[CopyProgress], None]:
-    """Return what a copy is to call after each batch. The journal gets the first one, and one every few seconds."""
+@contextmanager
+def of_batches(context: RunContext) -> Iterator[Callable[[CopyProgress], None]]:
+    """Give what a copy is to call after each batch. The journal gets the first, one a second, and the last."""
     noted_at = -EVERY_SECONDS
+    noted = last = None
+
+    def note(progress: CopyProgress) -> None:
+        nonlocal noted, noted_at
+        noted, noted_at = progress, time.monotonic()
+        context.journal.write(COPYING, **asdict(progress))
 
     def seen(progress: CopyProgress) -> None:
-        nonlocal noted_at
+        nonlocal last
+        last = progress
         context.config.view.copied(progress)
-        now = time.monotonic()
-        if now - noted_at >= EVERY_SECONDS:
-            noted_at = now
-            context.journal.write(COPYING, **asdict(progress))
+        if time.monotonic() - noted_at >= EVERY_SECONDS:
+            note(progress)
 
-    return seen
+    yield seen
+    if last is not None and last != noted:
+        note(last)
 
 
 def of_round(context: RunContext, result: RoundResult, left: int | None = None) -> None:

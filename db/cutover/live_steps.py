@@ -47,7 +47,8 @@ def copy(context: RunContext) -> Facts:
     log = live.begin()
     view, waiting = context.config.view, partial(capture.waiting, context.env.legacy.path)
     with view.doing(MoveState.COPYING, waiting):
-        rows = live.copy(log, live_record.of_batches(context))
+        with live_record.of_batches(context) as seen:
+            rows = live.copy(log, seen)
         with view.doing(MoveState.CATCHING_UP):
             caught = catching_up.catch_up(context, live)
     aside, held = live.gate(context.env.policy.max_held)

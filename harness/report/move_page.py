@@ -56,7 +56,7 @@ _PROVEN = {
     **_COUNTS,
 }
 _CLIENTS = {
-    "window_seconds": "window of ours",
+    "window_seconds": "window, by our own clock",
     "freeze_seconds": "read-only as players saw it: first refusal to first grant",
     "held_requests": "requests that waited in the window",
     "refused_during_move": "answers that told a client to come back later",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from db.cutover import journal as journals
 from db.cutover.context import RUNS
@@ -16,8 +16,13 @@ from harness.rehearsal import Leg
 from harness.report import move, move_page
 from harness.report.move import MoveReport
 
-if TYPE_CHECKING:
-    from db.console.output import Output
+
+class Says(Protocol):
+    """The output of a command."""
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        ...
 
 
 def make(run: str, clients: str, into: str) -> tuple[MoveReport, Path]:
@@ -41,7 +46,7 @@ def of_rehearsal(path: Path) -> Callable[[Path, Leg], None]:
 
 
 @contextmanager
-def written(env: Environment, verb: str, out: Output, runs: Path = RUNS) -> Iterator[None]:
+def written(env: Environment, verb: str, out: Says, runs: Path = RUNS) -> Iterator[None]:
     """Write the page of the run that the block carries on, however it ends; none where it changed nothing."""
     began = time.time()
     try:

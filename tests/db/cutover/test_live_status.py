@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from db.console.live_view import MoveState
 from db.cutover import ending, live_status
 from db.cutover.advice import Fence
 from db.cutover.probes import CaptureState, CopyState, TargetState
+from db.errors import Refusal, ToolError
 from db.ops import Phase
 from db.ops.locks import Holder
 from game.legacy.fence_schema import FenceMark
-from harness.cli.commands import environment_status
-from tests.db.cutover.cutover_world import World, run_cutover, world
+from harness.cli.commands import environment_status, move_pages
+from harness.report import move
+from tests.db.cutover.cutover_world import World, failing_before, run_cutover, world
 
 __all__ = ["world"]
 
@@ -79,3 +82,35 @@ def test_an_attempt_that_was_killed_says_how_to_go_on(world: World, when: str, s
 
     assert "move" not in dict(environment_status.status(world.env).rows)
     assert "--no-offline" not in ending.ended(world.env, "live").next
+
+
+class Said:
+    """An output that keeps what is printed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_the_page_is_written_at_the_end_of_each_move_however_it_ends(world: World) -> None:
+    out = Said()
+    with pytest.raises(ToolError), move_pages.written(world.env, "cutover", out, world.runs):
+        world.cutover(offline=False, observer=failing_before("window"))
+    with move_pages.written(world.env, "cutover", out, world.runs):
+        world.cutover(offline=False)
+    with pytest.raises(Refusal), move_pages.written(world.env, "cutover", out, world.runs):
+        world.cutover(abort=True)  # Refused past the point of no return: nothing was done, so nothing is written.
+
+    assert len(out.lines) == 2
+    undone, live = (move.read(Path(line.removeprefix("report: ")).parent) for line in out.lines)
+    assert (undone.verdict, undone.window) == ("undone", None)
+    assert live.verdict == "live"
+    assert live.window is not None
+    assert live.window.ms > 0
+    assert list(live.window.parts_ms)[-2:] == ["live", "moved"]
+    assert live.copying[-1].players == live.copying[-1].total == 10
+    assert len(live.rounds) >= 3
+    assert set(live.proofs) == {"rows", "independent", "instant"}
+    assert all(step.status == "done" for step in live.steps)
