@@ -30,6 +30,9 @@ HOMES = {
         "game/legacy/fence_schema.py": "the fence's own table, its name a constant",
         "game/legacy/fence.py": "a try of a fenced table, without values",
         "game/legacy/draws.py": "a table of ours, its name a constant",
+        "game/legacy/capture_schema.py": "what a trigger does, and a table of ours",
+        "db/transfer/live/capture.py": "an INSERT of a SELECT",
+        "db/transfer/live/writing.py": "an INSERT of a SELECT of arrays",
         "db/legacy/compiling.py": "a try in memory, without values",
         "db/ops/fence.py": "a try of a fenced table, without values",
         "harness/bench/setup.py": "an INSERT of a SELECT",
@@ -38,6 +41,7 @@ HOMES = {
     EMPTINESS: {
         "db/ops/statements.py": "the home",
         "game/legacy/fence.py": "SQLite, for a row that a try can delete",
+        "game/legacy/numbering.py": "SQLite, for a receipt without a number",
         "harness/databases/reset.py": "the text of a function in the database",
     },
     RUNS: {"game/runs.py": "the home"},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from db.cutover import live_record
 from db.cutover.context import RunContext
-from db.errors import Inconclusive
+from db.cutover.runbook import LeftToGoOn
 from db.transfer.live.rounds import RoundResult
 from db.transfer.live.session import LiveTransfer
 
@@ -32,7 +32,7 @@ class CaughtUp:
 
 
 def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
-    """Apply rounds until one is short. Raises Inconclusive where players write faster than rounds apply."""
+    """Apply rounds until one is short. Raises LeftToGoOn where players write faster than rounds apply."""
     before: RoundResult | None = None
     still = rows = 0
     for number in range(1, MOST_ROUNDS + 1):
@@ -57,15 +57,15 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
     raise _too_fast(context, before, before)
 
 
-def _too_fast(context: RunContext, before: RoundResult, result: RoundResult) -> Inconclusive:
+def _too_fast(context: RunContext, before: RoundResult, result: RoundResult) -> LeftToGoOn:
     arrival = result.rows / max(before.seconds, 1e-6)
     apply = result.rows / max(result.seconds, 1e-6)
-    return Inconclusive(
+    return LeftToGoOn(
         "rounds that become shorter",
         f"{arrival:.0f} rows a second changed by players, {apply:.0f} a second applied; a round takes"
         f" {result.seconds:.1f} s",
         where=context.env.name,
-        do=f"Choose a quieter hour and run again: the copy goes on where it is. Or undo: invoke cutover --env"
+        do=f"Players play on the legacy file. Choose a quieter hour and run again: the copy goes on where it is. Or undo: invoke cutover --env"
         f" {context.env.name} --abort",
     )
 

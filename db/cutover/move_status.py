@@ -175,10 +175,13 @@ def require_same(env: Environment, before: MoveStatus, refuse: Refuse) -> None:
     refuse(now, env)
     if now != before:
         settled = dataclasses.replace(now, mark=before.mark) == before and before.mark.state == "fenced"
-        raise (SettledMeanwhile if settled else Refusal)(
+        changed = Refusal(
             f"the phase {before.phase} of run {before.run}, and both fences, as they were a moment ago",
             f"the phase {now.phase} of run {now.run}, the legacy file {now.legacy}, Postgres {now.target}",
             where=env.name,
             do="Another run went on meanwhile; this one changed nothing. The next command:"
             f" invoke status --env {env.name}",
         )
+        if settled:
+            raise SettledMeanwhile(changed.expected, changed.found, where=changed.where, do=changed.do)
+        raise changed

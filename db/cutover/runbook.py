@@ -12,7 +12,7 @@ from db.cutover.context import FAILURES, RunConfig, RunContext, text_of
 from db.cutover.move_status import MoveStatus, Refuse
 from db.cutover.report import RunVerdict, StepStatus
 from db.environments import Environment
-from db.errors import Failure
+from db.errors import Failure, Inconclusive
 from db.ops import Phase
 from game.redaction import redact
 
@@ -78,6 +78,10 @@ class RunOf(Protocol):
     def __call__(self, status: MoveStatus, env: Environment, config: RunConfig, *, undoes: bool) -> str | None:
         """Return the id of the run that a run or (undoes) an abort goes on with; None: a new one."""
         ...
+
+
+class LeftToGoOn(Inconclusive):
+    """Raised by a step whose state players do not notice and another run goes on from: nothing is undone for it."""
 
 
 def never(status: MoveStatus) -> bool:

@@ -53,7 +53,7 @@ def has_some(n: int) -> bool:
     return n % 16 == 13
 
 
-def rename(rows: Rows) -> Rows:
+def renamed(rows: Rows) -> Rows:
     """Return the player's rows under such names, each reference with them."""
     renamed = rows.copy()
     items: dict[Value, Value] = {}

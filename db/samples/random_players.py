@@ -58,7 +58,7 @@ class RandomPlayer:
     def rows(self) -> Rows:
         """Return the player's rows of all PLAYER_STATE tables."""
         rows = builders.rows(self.id, self.given, account=self.account)
-        return quoted_names.rename(rows) if self.quoted else rows
+        return quoted_names.renamed(rows) if self.quoted else rows
 
 
 def random_players(players: int, seed: int) -> Iterator[RandomPlayer]:

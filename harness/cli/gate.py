@@ -103,7 +103,7 @@ def gate(
 def report(
     _c: Context, from_: str = "out/gate.json", run: str = "", clients: str = "", into: str = "", json: str = ""
 ) -> None:
-    """Make the page of a gate from its JSON, or of a move: one self-contained HTML file."""
+    """Make the page of a gate, or of a move: one self-contained HTML file."""
     from db.console.output import outcome
     from harness import report as reports
 

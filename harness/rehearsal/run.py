@@ -97,7 +97,7 @@ def rehearse(
         kept = {} if offline else _kept(setup.source, planned)
         token_of = setup.service.token_of
         with VirtualUsers(setup.service.urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
-            rehearsal = Rehearsal(setup, users, planned, kept, progress, offline=offline, recorded=recorded)
+            rehearsal = Rehearsal(setup, users, planned, progress, kept=kept, offline=offline, recorded=recorded)
             outward, way_back = rehearsal.both()
         tally = users.tally
         return RehearsalReport(
@@ -124,10 +124,10 @@ class Rehearsal:
         setup: RehearsalSetup,
         users: VirtualUsers,
         planned: Mapping[str, scripts.Script],
-        kept: Mapping[str, scripts.Script],
         progress: Progress,
         *,
-        offline: bool,
+        kept: Mapping[str, scripts.Script] = {},
+        offline: bool = True,
         recorded: Recorded | None = None,
     ) -> None:
         self._offline = offline

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 HOLE = "{}"
 ERRORS = ("Refusal", "Failure", "Inconclusive", "Undone", "DeadlinePassed")
 OWN_ERRORS = {
+    "db.cutover.catching_up": {"LeftToGoOn"},
     "db.cutover.deadline": {"DeadlinePassed"},
+    "db.cutover.window": {"WindowMissed"},
     "db.snapshots.dump": {"Foreign", "Unsound"},
     "db.snapshots.legacy": {"Unsound"},
     "db.snapshots.staging_schema": {"Unsound"},

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from threading import Event
 
 import pytest
 
 from db import ops, transfer
+from db.cutover import live_checks
 from db.cutover.live import LIVE_CUTOVER
-from db.errors import Refusal, ToolError, Undone
+from db.errors import Inconclusive, Refusal, ToolError, Undone
 from db.legacy.comparison import compare_files
+from db.transfer.live.session import LiveTransfer
 from game.legacy import capture_schema, sqlite_values
 from game.tables import LEGACY_PREFIX
 from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, run_cutover, world
@@ -115,5 +120,45 @@ def test_a_live_attempt_does_not_go_on_offline(world: World) -> None:
     assert world.dies("after", "copy", run_cutover, offline=False) == -9
     with pytest.raises(Refusal, match="--no-offline"):
         world.cutover()
+    world.cutover(offline=False)
+    world.assert_whole_on_postgres()
+
+
+def test_a_program_that_has_the_file_open_beside_the_service_is_named(world: World) -> None:
+    opens = (
+        f"import sqlite3, sys; c = sqlite3.connect({str(world.env.legacy.path)!r}); c.execute('SELECT 1 FROM users')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{opens}; print('open', flush=True); sys.stdin.read()", world.env.legacy.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"open\n"
+        with pytest.raises(Refusal, match=f"process {program.pid} ") as caught:
+            world.cutover(offline=False)
+        program.kill()
+    assert "leave --no-offline out" in caught.value.do
+    world.cutover(offline=False)
+    world.assert_whole_on_postgres()
+
+
+def test_a_service_of_an_earlier_version_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_checks, "NEXT_STORE", "an ability that nobody has")
+    with pytest.raises(Refusal, match="a process of an earlier version"):
+        world.cutover(offline=False)
+    assert world.phase() == "empty"
+
+
+def test_players_who_write_faster_than_rounds_apply_end_it_with_both_rates(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy stays, and the same command goes on with it at a quieter hour."""
+    real = LiveTransfer.round
+    monkeypatch.setattr(LiveTransfer, "round", lambda live: replace(real(live), rows=50, seconds=2.0))
+    with pytest.raises(Inconclusive, match=r"50 .*a second|25 rows a second"):
+        world.cutover(offline=False)
+    assert (world.phase(), world.legacy_fence()) == ("loading", "open")
+    monkeypatch.setattr(LiveTransfer, "round", real)
     world.cutover(offline=False)
     world.assert_whole_on_postgres()

@@ -123,7 +123,8 @@ def test_a_loss_under_migrations_or_a_backup_is_told_from_a_failure(
 def test_a_server_that_is_lost_under_a_move_makes_the_rehearsal_inconclusive(
     monkeypatch: pytest.MonkeyPatch, ended: Exception | Leg, cause: str
 ) -> None:
-    def leg(*_: object) -> Leg:
+    def leg(*_: object, live: bool) -> Leg:
+        del live
         if isinstance(ended, Leg):
             return ended
         raise ended
@@ -142,7 +143,8 @@ def test_a_server_that_is_lost_under_a_move_makes_the_rehearsal_inconclusive(
 
 
 def test_a_server_that_does_not_start_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(_kind: object) -> Server:
+    def start(_kind: object, *, settings: object) -> Server:
+        del settings
         raise Failure("a container", "the daemon is gone")
 
     monkeypatch.setattr(servers, "start", start)

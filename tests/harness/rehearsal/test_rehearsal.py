@@ -293,12 +293,12 @@ def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measure
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines]
     assert ["values at the source (back: of players who did not act)", "1,672", "0"] in rows
-    assert rows[-7:-4] == [
+    assert rows[-10:-7] == [
         ["read-only, predicted", "11.8 s", "-"],
         ["read-only, measured", "31.1 s", "2.5 s"],
         ["read-only, as players saw it", "31.0 s", "2.2 s"],
     ]
-    beginnings = ("verdict", "values", "requests", "of", "times", "read-only,", "history:")
+    beginnings = ("verdict", "values", "requests", "of", "times", "read-only,", "window", "answers", "history:")
     assert all(words.split()[0] in beginnings for words, *_ in rows)
 
 
