@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from db.console.bars import Amount, TaskLine
+from db.console.bars import LONGEST_SECONDS, Amount, TaskLine, clock
 from db.console.live_figures import MoveFigures
 from db.console.live_view import CopyProgress, Dirty, LiveView, MoveState, RoundProgress, Unseen, unknown
 from db.console.progress import CI_INTERVAL_SECONDS, PLAIN_INTERVAL_SECONDS, Plain, Progress, TerminalBars
@@ -23,6 +24,27 @@ DIRTY_SECONDS = 1.0
 
 THREAD = "live screen"
 LABELS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class RecentAmount(Amount):
+    """The progress of a task whose rate is that of the last seconds. per_second: None while it is not known."""
+
+    per_second: float | None = None
+
+    @property
+    def rate(self) -> str:
+        """Units a second, recently; empty while it is not known."""
+        return "" if self.per_second is None else f"{self.per_second:,.0f} {self.unit}/s"
+
+    @property
+    def left(self) -> str:
+        """Return the time left at this rate."""
+        if self.done >= self.total:
+            return "0:00:00 left"
+        if not self.per_second:
+            return "-:--:-- left"
+        return f"{clock(min((self.total - self.done) / self.per_second, LONGEST_SECONDS))} left"
 
 
 class LiveScreen:
@@ -40,6 +62,8 @@ class LiveScreen:
     @contextmanager
     def doing(self, state: MoveState, dirty: Dirty = unknown) -> Iterator[None]:
         before, self.figures.state = self.figures.state, state
+        if state is MoveState.COPYING:
+            self._began = time.monotonic()
         if dirty is not unknown:
             self._dirty = dirty
         try:
@@ -119,12 +143,11 @@ class LiveScreen:
         return Group(Text(""), Text(str(state), style="bold"), table)
 
     def _amount(self, copy: CopyProgress) -> Amount:
-        """Return the bar of the copy, with the time left at the recent rate."""
-        left = self.figures.left_seconds
-        done = copy.players
-        whole = time.monotonic() - self._began
-        seconds = whole if left is None or copy.total == done else left * done / (copy.total - done)
-        return Amount(str(MoveState.COPYING), done, copy.total, "players", seconds)
+        """Return the bar of the copy, with the recent rate and the time left at it."""
+        seconds = time.monotonic() - self._began
+        rates = self.figures.rates
+        per_second = None if rates is None else rates[0]
+        return RecentAmount(str(MoveState.COPYING), copy.players, copy.total, "players", seconds, per_second)
 
 
 class LiveLines:

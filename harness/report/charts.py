@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from db.console.live_figures import MB
 from harness.report.move import MoveReport
 
 WIDTH, HEIGHT = 1000.0, 100.0
@@ -46,13 +47,12 @@ def charts(report: MoveReport) -> list[Chart]:
         return []
     since, until = min(ends), max(ends)
     window = None if report.window is None else WIDTH * (report.window.began - since) / (until - since)
-    throughput = [
-        ("rows copied a second", "copy", _copied(report)),
-        ("rows changed by players", "round", _changed(report)),
-    ]
+    copied = [("copied", "copy", _copied(report))]
+    changed = [("changed by players", "round", _changed(report))]
     lag = [("lag", "round", _lag(report, until))]
     drawn = [
-        _chart("Rows a second", throughput, since, until, window, "{:,.0f}"),
+        _chart("Copied, MB a second", copied, since, until, window, "{:,.1f}"),
+        _chart("Changed by players, rows a second", changed, since, until, window, "{:,.0f}"),
         _chart("Lag, seconds", lag, since, until, window, "{:,.2f} s"),
     ]
     return [chart for chart in drawn if chart.lines]
@@ -72,9 +72,9 @@ def _chart(
 
 def _copied(report: MoveReport) -> Points:
     return [
-        (after.at, (after.rows - before.rows) / (after.at - before.at))
+        (after.at, (after.bytes - before.bytes) / MB / (after.at - before.at))
         for before, after in itertools.pairwise(report.copying)
-        if after.at > before.at and after.rows >= before.rows  # An attempt that goes on counts from zero again.
+        if after.at > before.at and after.bytes >= before.bytes  # An attempt that goes on counts from zero again.
     ]
 
 

@@ -100,6 +100,13 @@ def test_the_table_fits_the_terminal(width: int, state: MoveState) -> None:
     assert str(state) in console.file.getvalue()
 
 
+def test_the_bar_has_the_recent_rate_and_the_time_left_at_it() -> None:
+    amount = live_screen.RecentAmount("copying", 100, 1_100, "players", 500.0, 10.0)
+    assert (amount.rate, amount.left) == ("10 players/s", "0:01:40 left")
+    unknown = live_screen.RecentAmount("copying", 100, 1_100, "players", 500.0)
+    assert (unknown.rate, unknown.left) == ("", "-:--:-- left")
+
+
 @contextmanager
 def terminal() -> Iterator[tuple[Console, int]]:
     master, slave = pty.openpty()

@@ -163,7 +163,7 @@ def test_the_page_needs_nothing_from_elsewhere(recorded: Recorded) -> None:
 def test_charts_are_drawn_with_the_window_marked(recorded: Recorded) -> None:
     shown = Page(move_page.page(recorded.whole().report))
     assert {line["class"] for line in shown.of("polyline")} == {"copy", "round"}
-    assert len(shown.of("line")) == 2
+    assert len(shown.of("line")) == 2, "one round after another is no line yet"
 
 
 def test_what_clients_saw_is_beside_ours(recorded: Recorded, tmp_path: Path) -> None:
