@@ -111,11 +111,7 @@ LONG = [
     ("transfer", "--env", "test", "--source", "game.db", "--back", "--into", "copy.db", "--json", "transfer.json"),
     ("bench.actions", "--rounds", "1", "--requests", "32", "--json", "actions.json"),
     ("bench.databases", "--rounds", "1", "--containers", "0", "--json", "databases.json"),
-<<<<<<< HEAD
     ("bench.window", "--players", "20", "--runs", "1", "--rate", "20", "--json", "window.json"),
-=======
-    ("bench.window", "--players", "5", "--runs", "1", "--rate", "20", "--json", "window.json"),
->>>>>>> screen
     ("gate", "--env", "staging", "--players", "5", "--json", "gate.json"),
 ]
 SHORT = frozenset({"transfer"})

@@ -65,8 +65,8 @@ def _too_fast(context: RunContext, before: RoundResult, result: RoundResult) -> 
         f"{arrival:.0f} rows a second changed by players, {apply:.0f} a second applied; a round takes"
         f" {result.seconds:.1f} s",
         where=context.env.name,
-        do="Players play on the legacy file. Choose a quieter hour and run again: the copy goes on where it is. Or undo:"
-        f" invoke cutover --env {context.env.name} --abort",
+        do="Players play on the legacy file. Choose a quieter hour and run again: the copy goes on where it is. Or"
+        f" undo: invoke cutover --env {context.env.name} --abort",
     )
 
 
