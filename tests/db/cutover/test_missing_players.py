@@ -117,7 +117,7 @@ def test_what_is_restored_after_a_rollback_is_put_away_as_often_as_it_is_and_a_c
     run = world.rollback().run
     for _ in range(2):
         restored(world, full, keep_fence=True)
-        with pytest.raises(Refusal, match="it keeps them in another schema when it is run again: invoke rollback"):
+        with pytest.raises(Refusal, match="it, and they are kept in another schema: invoke rollback"):
             world.cutover()
         assert world.rollback().verdict == "returned"
     with ops.connect(world.owner) as conn:

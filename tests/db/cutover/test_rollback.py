@@ -47,7 +47,7 @@ def test_a_rollback_killed_after_every_step_goes_on(world: World) -> None:
     for step in STEPS:
         assert world.dies("after", step, run_rollback) == KILLED, step
     with pytest.raises(
-        Refusal, match="it keeps them in another schema when it is run again: invoke rollback"
+        Refusal, match="it, and they are kept in another schema: invoke rollback"
     ):  # What is in there is nowhere else.
         world.cutover()
 
