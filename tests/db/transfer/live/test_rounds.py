@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from db.console.progress import Advance, Silent
+from db.console.live_view import CopyProgress
+from db.console.progress import Silent
 from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
 from db.legacy.source import opened
@@ -139,13 +140,12 @@ def test_what_is_written_while_a_round_is_applied_is_brought_by_the_next(
 def test_players_who_come_during_the_copy_come_with_what_they_did(fenced_database: Database, source: Path) -> None:
     give_pass(fenced_database)
 
-    class Comes(Silent):
-        """Has a player come, and act, once the players are copied."""
+    came = []
 
-        @contextmanager
-        def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
-            with super().bar(title, total, unit) as advance:
-                yield advance
+    def seen(progress: CopyProgress) -> None:
+        """Have a player come, and act, once the players are copied."""
+        if progress.players == progress.total and not came:
+            came.append("late")
             sqlite(
                 source,
                 "INSERT INTO users(id, gold) VALUES ('late', 5)",
@@ -155,7 +155,8 @@ def test_players_who_come_during_the_copy_come_with_what_they_did(fenced_databas
             )
 
     with transferring(source, fenced_database.owner, run="run-1", pass_token=PASS) as live:
-        live.copy(live.begin(), Comes())
+        live.copy(live.begin(), seen)
+        assert came
         live.round()
         assert differences(live) == ()
 
@@ -198,7 +199,7 @@ def test_another_runs_copy_is_taken_out_and_copied_anew(fenced_database: Databas
     give_pass(fenced_database)
     for run in ("run-1", "run-2"):
         with transferring(source, fenced_database.owner, run=run, pass_token=PASS) as live:
-            live.copy(live.begin(), Silent())
+            live.copy(live.begin(), lambda _progress: None)
             live.round()
             assert differences(live) == ()
     assert value(fenced_database.owner, "select string_agg(distinct run, ' ') from transfer_checkpoints") == "run-2"
