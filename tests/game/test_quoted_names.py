@@ -27,7 +27,7 @@ REQUESTS = ("'\";--$$\\%00{}?#&+/", "A", "a", "x" * 200)
 
 def renamed(action: str, player: str) -> tuple[Rows, dict[object, str]]:
     plain = EXAMPLES[action].player(quoted_names.player_name(player))
-    rows = quoted_names.rename(plain)
+    rows = quoted_names.renamed(plain)
     names: dict[object, str] = {}
     for table in ("user_inventory", "user_mail", "user_quests", "user_equipment_presets"):
         for old, new in zip(plain.get(table, {}), rows.get(table, {}), strict=True):
