@@ -100,7 +100,7 @@ class LiveScreen:
             thread.start()
             try:
                 yield
-            except BaseException:
+            except BaseException:  # Ctrl-C too: the last figures stay to be read.
                 live.transient = False
                 raise
             finally:

@@ -21,10 +21,10 @@ from db.errors import Failure
 from db.legacy.source import Source
 from db.ops import Connection
 from db.transfer import target as targets
+from db.transfer.heads import of_file
 from db.transfer.live.session import FrozenProof, prove_frozen
 from db.transfer.target import Target
 from db.transfer.verify import differing, pairs
-from game.legacy import numbering
 from game.legacy.sqlite_values import Cell
 from game.urls import PostgresUrl
 
@@ -119,7 +119,7 @@ def prove(path: str, file: Source, instant: Target | None, target: PostgresUrl, 
 
 def _by_chains(path: str, file: Source, now: Target, progress: Progress) -> InstantProof:
     """Compare who has no receipt since the file's; of the others, the file's newest receipt."""
-    heads = _heads(file)
+    heads = {player: (seq, chain) for player, seq, chain in of_file(file)}
     changed = {
         str(player)
         for player, seq in now.conn.execute("select id, seq from users").fetchall()
@@ -153,13 +153,6 @@ def _by_chains(path: str, file: Source, now: Target, progress: Progress) -> Inst
             f" did since: invoke rollback --env {ops.named(now.conn)}",
         )
     return InstantProof(as_they_are=as_they_are, by_chain=by_chain)
-
-
-def _heads(file: Source) -> dict[str, tuple[int, str]]:
-    if numbering.RECEIPTS not in file.tables:
-        return {}
-    query = f"SELECT user_id, max(seq), chain FROM {numbering.RECEIPTS} WHERE seq IS NOT NULL GROUP BY user_id"
-    return {str(player): (int(seq), str(chain)) for player, seq, chain in file.connection.execute(query)}
 
 
 def _has_receipt(now: Target, player: str, head: tuple[int, str] | None) -> bool:

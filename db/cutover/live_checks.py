@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-
-import psutil
 
 from db.counts import few
 from db.cutover import services
 from db.cutover.checks import Checks, PreflightCheck
 from db.cutover.context import RunContext
+from db.cutover.turning import users
 from db.errors import Refusal
 from db.legacy.source import opened
 from db.transfer.live import capture, copying
@@ -43,11 +41,11 @@ def check_others(context: RunContext) -> str:
     """Check that no program has the file open but the service: what another one writes brings no receipt."""
     path = context.env.legacy.path
     ours = {ready.pid for ready in map(services.ask, context.env.services) if ready is not None}
-    others = [process for process in _users(path) if process.pid not in ours]
+    others = [process for process in users(path) if process.pid not in ours]
     if others:
         raise Refusal(
             "only the service to have the legacy file open",
-            few([f"process {process.pid} ({process.name()})" for process in others], 5),
+            few([f"process {process.pid} ({process.info['name']})" for process in others], 5),
             where=str(path),
             do=f"End them, and run again. {OFFLINE}",
         )
@@ -64,15 +62,3 @@ def check_two_stores(context: RunContext) -> str:
             do=f"Deploy this version of the service on the legacy file first. {OFFLINE}",
         )
     return "every process of the service can"
-
-
-def _users(path: Path) -> list[psutil.Process]:
-    """Return the processes of this machine that have the file open, as far as this user may see them; not this one."""
-    resolved, using = str(path.resolve()), []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != psutil.Process().pid and any(file.path == resolved for file in process.open_files()):
-                using.append(process)
-        except psutil.Error:  # It has ended, or belongs to another user.
-            continue
-    return using

@@ -77,15 +77,7 @@ def to(context: RunContext, place: Place, value: str, *, keep: bool = True) -> d
             if keep:
                 context.journal.keep_secret(OLD_VALUE, pointer.read(context.env.pointer))
             pointer.write(context.env.pointer, value)
-    for hook in ("deploy", "restart"):
-        hooks.run(
-            context.env,
-            hook,
-            context.journal,
-            engine=services.engine(place),
-            timeout_seconds=_left(context, HOOK_SECONDS),
-            require=context.require_lock,
-        )
+    _deploy_and_restart(context, services.engine(place))
 
     def left(ready: Ready) -> str:
         if ready.process in [before.process for before in old]:
@@ -156,23 +148,27 @@ def offer(context: RunContext, place: Place, value: str) -> dict[str, Any]:
     served = services.engine(pointer.url(context.env.pointer))
     with hooks.writing_pointer(context.env, context.journal, context.require_lock):
         pointer.write_next(context.env.pointer, value)
+    _deploy_and_restart(context, served)
+    new = services.wait_for(
+        context.env.services,
+        lambda ready: ready.status == services.OK and _has_next(ready, identity),
+        what=f"every process to have {place.redacted} open beside the store that it serves",
+        timeout_seconds=_left(context, READY_SECONDS),
+        fault=lambda ready: "" if _has_next(ready, identity) else "does not say that it has it open, and ready",
+    )
+    return {"next": [ready.pid for ready in new]}
+
+
+def _deploy_and_restart(context: RunContext, engine: str) -> None:
     for hook in ("deploy", "restart"):
         hooks.run(
             context.env,
             hook,
             context.journal,
-            engine=served,
-            timeout_seconds=HOOK_SECONDS,
+            engine=engine,
+            timeout_seconds=_left(context, HOOK_SECONDS),
             require=context.require_lock,
         )
-    new = services.wait_for(
-        context.env.services,
-        lambda ready: ready.status == services.OK and _has_next(ready, identity),
-        what=f"every process to have {place.redacted} open beside the store that it serves",
-        timeout_seconds=READY_SECONDS,
-        fault=lambda ready: "" if _has_next(ready, identity) else "does not say that it has it open, and ready",
-    )
-    return {"next": [ready.pid for ready in new]}
 
 
 def _left(context: RunContext, at_most: float) -> float:

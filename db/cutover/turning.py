@@ -93,12 +93,17 @@ def turn(
 
 def _users(path: Path) -> str:
     """Name the processes of this machine that have the file open, as far as this user may see them."""
-    resolved = str(path.resolve())
-    named = []
-    for process in psutil.process_iter():
+    named = [f"process {process.pid} ({process.info['name']}, {process.info['status']})" for process in users(path)]
+    return ", ".join(named) or "no other process that can be seen from here"
+
+
+def users(path: Path) -> list[psutil.Process]:
+    """Return the other processes that have the file open, as far as this user may see them, with name and status."""
+    resolved, using = str(path.resolve()), []
+    for process in psutil.process_iter(["name", "status"]):
         try:
             if process.pid != psutil.Process().pid and any(f.path == resolved for f in process.open_files()):
-                named.append(f"process {process.pid} ({process.name()}, {process.status()})")
+                using.append(process)
         except psutil.Error:  # The process has ended, or belongs to another user.
             continue
-    return ", ".join(named) or "no other process that can be seen from here"
+    return using

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from db.console.live_view import MoveState
@@ -124,25 +126,12 @@ def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[
 def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Timeline) -> dict[str, Any]:
     owner, path = context.owner, context.env.legacy.path
     closing_check = fence_owner.of_this_game_or_open(owner, path)
-    token, run_check = context.pass_token, fence_owner.of_this_run(owner, path)
-    phases = (Phase.LOADING,)
-    try:
-        with turning(
-            context,
-            "fenced",
-            phases=phases,
-            owner_check=closing_check,
-            pass_token=token,
-            using=live.file,
-            patience_seconds=LOCK_SECONDS,
-        ):
-            pass
-    except Failure as error:
-        if not isinstance(error.__cause__, StoreUnavailable):
-            raise
-        raise WindowMissed(error.expected, error.found, where=error.where, do=_LATER) from error
+    run_check = fence_owner.of_this_run(owner, path)
+    turn = partial(turning, phases=(Phase.LOADING,), using=live.file, patience_seconds=LOCK_SECONDS)
+    with _soon(turn(context, "fenced", owner_check=closing_check, pass_token=context.pass_token)):
+        pass
     line.mark("fence")
-    with turning(context, "moved", phases=phases, owner_check=run_check, using=live.file) as connection:
+    with _soon(turn(context, "moved", owner_check=run_check)) as connection:
         line.mark("lock")
         require_whole(context, connection)
         _require_captured(context, live, connection)
@@ -163,6 +152,18 @@ def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Tim
     }
 
 
+@contextmanager
+def _soon(turning_fence: AbstractContextManager[sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+    """Turn the fence; a file that somebody else keeps locked puts the window off."""
+    try:
+        with turning_fence as connection:
+            yield connection
+    except Failure as error:
+        if not isinstance(error.__cause__, StoreUnavailable):
+            raise
+        raise WindowMissed(error.expected, error.found, where=error.where, do=_LATER) from error
+
+
 def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
     """Send the point of no return. The budget is asked last."""
     if line.seconds > BUDGET_SECONDS:
@@ -181,7 +182,7 @@ def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
 
 
 def _require_captured(context: RunContext, live: LiveTransfer, connection: sqlite3.Connection) -> None:
-    """Raise WindowMissed if a table has no triggers, or the log is another: the next rounds see to it."""
+    """Raise WindowMissed if a table has no triggers: the next rounds see to it."""
     lacking = live.lacking(connection)
     if lacking:
         raise WindowMissed(

@@ -11,7 +11,7 @@ from db import ops
 from game import tables
 from game.rows import Value
 
-_TYPES: dict[type, str] = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool", sa.LargeBinary: "bytea"}
+TYPES: dict[type, str] = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool", sa.LargeBinary: "bytea"}
 
 
 def copy(conn: ops.Connection, table: sa.Table, records: Iterable[Mapping[str, Value]]) -> None:
@@ -21,6 +21,6 @@ def copy(conn: ops.Connection, table: sa.Table, records: Iterable[Mapping[str, V
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
     )
     with conn.cursor() as cursor, cursor.copy(into) as lines:
-        lines.set_types([_TYPES[type(column.type)] for column in tables.record_columns(table)])
+        lines.set_types([TYPES[type(column.type)] for column in tables.record_columns(table)])
         for record in records:
             lines.write_row([record.get(name) for name in names])

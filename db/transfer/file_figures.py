@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from db.legacy.source import Source, SourceTable
 from db.transfer.figures import DOCUMENTS, FLAGS, NAMES, NUMBERS, OBJECTS, TEXTS, Digest, Figures
@@ -180,7 +180,7 @@ class _Documents:
             digest.add(_number(mission, "accumulatedCollection"))
         return count, digest.hex()
 
-    _READERS: dict[str, Callable[[_Documents, str], tuple[object, ...]]] = {  # noqa: RUF012 - never changed
+    _READERS: ClassVar[Mapping[str, Callable[[_Documents, str], tuple[object, ...]]]] = {
         "inventory": _inventory,
         "equipment": _equipment,
         "mail": _mail,

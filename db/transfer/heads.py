@@ -19,7 +19,7 @@ def give(conn: ops.Connection, source: Source) -> None:
     """Set the heads of all players as the file's receipts have them, in the open transaction."""
     conn.execute("create temp table heads (id text primary key, seq bigint, chain text) on commit drop")
     with conn.cursor() as cursor, cursor.copy("copy heads from stdin") as lines:
-        for head in _of_file(source):
+        for head in of_file(source):
             lines.write_row(head)
     conn.execute(
         "update users u set seq = h.seq, chain = h.chain from heads h"
@@ -39,13 +39,14 @@ def give_of_receipts(conn: ops.Connection, player: str) -> None:
 
 def differences(source: Source, conn: ops.Connection) -> Iterator[str]:
     """Yield the players whose head in the database is not the file's, as of the snapshot that is open."""
-    heads = list(_of_file(source))
+    heads = list(of_file(source))
     for start in range(0, len(heads), _MOST):
         part = heads[start : start + _MOST]
         known = {row[0]: row for row in conn.execute(_OF_PLAYERS, ([head[0] for head in part],))}
         yield from (f"users {head[0]}: the newest receipt" for head in part if known.get(head[0], head) != head)
 
 
-def _of_file(source: Source) -> Iterator[tuple[str, int, str]]:
+def of_file(source: Source) -> Iterator[tuple[str, int, str]]:
+    """Yield each player of the file's receipts with the number and the chain of the newest."""
     if numbering.RECEIPTS in source.tables:
         yield from ((str(player), int(seq), str(chain)) for player, seq, chain in source.connection.execute(_OF_FILE))

@@ -129,6 +129,12 @@ def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
         if schemas.from_records(statements_loaded) != source.schema:
             raise another_file(source, "another schema")
         return True
+    require_empty(conn)
+    return False
+
+
+def require_empty(conn: ops.Connection) -> None:
+    """Raise Refusal if a table of the game has rows."""
     filled = statements.first_filled(conn, [table.name for table in tables.ALL])
     if filled is not None:
         raise Refusal(
@@ -138,7 +144,6 @@ def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
             do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
             f" invoke transfer.cleanup --env {ops.named(conn)}",
         )
-    return False
 
 
 def another_file(source: Source, difference: str) -> Refusal:

@@ -131,7 +131,7 @@ def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> WindowRun:
             held.append(setup.service.held())
 
     with _fsyncs(setup.folder) as fsyncs, load:
-        time.sleep(QUIET_SECONDS)
+        time.sleep(QUIET_SECONDS)  # The load plays meanwhile: these seconds are what is measured.
         since = time.monotonic()
         report = moves.cut_over(
             setup.environment,

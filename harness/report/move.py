@@ -150,12 +150,12 @@ def folder_of(run: str, runs: Path = RUNS) -> Path:
 def read_clients(path: Path) -> ClientFigures:
     """Return what clients saw from the JSON of a rehearsal. Raises Refusal if it is none."""
     values = json_files.load_json(path, _CLIENTS, "the JSON of a rehearsal", do="Make it: invoke rehearse --json FILE")
-    numbers = {
+    numbers: dict[str, Any] = {
         name: value
         for name, value in values.items()
         if name in ClientFigures.__dataclass_fields__ and isinstance(value, int | float)
     }
-    return ClientFigures(**numbers)  # type: ignore[arg-type]  # each is a number
+    return ClientFigures(**numbers)
 
 
 def read(folder: Path, clients: ClientFigures | None = None) -> MoveReport:

@@ -169,7 +169,7 @@ class LegacyRun:
         """Return all rows of the scenario's players."""
         rows = Rows()
         for player in self._players:
-            own = again(lambda player=player: self.stage.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
+            own = again(partial(self.stage.store.read, player)) or Rows()
             for table, records in own.items():
                 rows.table(table).update(records)
         return rows

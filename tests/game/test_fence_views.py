@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
+from sqlalchemy.pool import QueuePool
 
 from db import ops
 from db.ops import fence
@@ -79,4 +80,5 @@ def test_a_warm_pool_opens_all_of_its_connections(place: Place) -> None:
     assert isinstance(store, PostgresStore | LegacyStore)
     store.warm()
     pool = store._pool if isinstance(store, LegacyStore) else store._engine.pool
-    assert pool.checkedin() == 4  # type: ignore[attr-defined]
+    assert isinstance(pool, QueuePool)
+    assert pool.checkedin() == 4

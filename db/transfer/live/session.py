@@ -12,10 +12,9 @@ from pathlib import Path
 from db import ops
 from db import tables as db_tables
 from db.console.progress import Progress
-from db.errors import Failure, Refusal
+from db.errors import Failure
 from db.legacy.opening import check_file
 from db.legacy.source import Source, connected, opened
-from db.ops import statements
 from db.remedies import LOAD_ANEW
 from db.transfer import independent
 from db.transfer import target as targets
@@ -23,7 +22,7 @@ from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
 from db.transfer.live.copying import LiveCopy, Seen, require_live
 from db.transfer.live.rounds import RoundResult, Rounds
-from db.transfer.preconditions import check_homes, findings, gate, require_fenced, under_pass, writing
+from db.transfer.preconditions import check_homes, findings, gate, require_empty, require_fenced, under_pass, writing
 from db.transfer.soundness import check_contents
 from db.transfer.target import Target
 from db.transfer.verify import Proof, compare
@@ -87,16 +86,8 @@ class LiveTransfer:
 
     def _require_empty(self) -> None:
         """Raise Refusal if the target holds rows that no copy of ours left: those have checkpoints."""
-        ours = self.conn.execute("select exists (select from transfer_checkpoints)").fetchone() == (True,)
-        filled = None if ours else statements.first_filled(self.conn, [table.name for table in tables.ALL])
-        if filled is not None:
-            raise Refusal(
-                "an empty target",
-                f"rows in {filled}",
-                where=ops.place(self.conn),
-                do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
-                f" invoke transfer.cleanup --env {ops.named(self.conn)}",
-            )
+        if self.conn.execute("select exists (select from transfer_checkpoints)").fetchone() != (True,):
+            require_empty(self.conn)
 
     def copy(self, log: str, seen: Seen) -> int:
         """Copy what is not copied yet, in batches; how many rows that was. seen: told of each batch."""
@@ -126,7 +117,7 @@ class LiveTransfer:
             self.file.execute(f"PRAGMA busy_timeout = {int(capture.BUSY_SECONDS * 1000)}")
 
     def lacking(self, file: sqlite3.Connection) -> list[str]:
-        """List the tables without their triggers, as the open transaction sees them; all, if the log is another's."""
+        """List the tables without their triggers, as the open transaction sees them."""
         return self.rounds.lacking(file)
 
     def gate(self, max_held: int | None) -> tuple[int, int]:

@@ -9,10 +9,10 @@ from psycopg import sql
 
 from db import ops
 from db import tables as db_tables
+from db.transfer.copying import TYPES
 from game import tables
 from game.rows import Key, Record, Rows, compare
 
-_TYPES: dict[type, str] = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool", sa.LargeBinary: "bytea"}
 _UNIQUE = ("username", "nickname")
 _PLAYERS = tables.users.name
 
@@ -117,7 +117,7 @@ def _columns(table: sa.Table) -> list[sa.Column[object]]:
 
 
 def _unnest(columns: Sequence[sa.Column[object]]) -> sql.Composed:
-    arrays = [sql.SQL("%s::{}[]").format(sql.SQL(_TYPES[type(column.type)])) for column in columns]
+    arrays = [sql.SQL("%s::{}[]").format(sql.SQL(TYPES[type(column.type)])) for column in columns]
     return sql.SQL("unnest({})").format(sql.SQL(", ").join(arrays))
 
 

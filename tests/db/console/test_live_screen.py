@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from db.console import live_screen
 from db.console.live_figures import MoveFigures, seconds_text
@@ -120,7 +120,7 @@ def test_nothing_is_drawn_in_the_window(monkeypatch: pytest.MonkeyPatch) -> None
     drawn = threading.Event()
 
     class Noted(LiveScreen):
-        def _table(self) -> object:  # type: ignore[override]
+        def _table(self) -> RenderableType:
             drawn.set()
             return super()._table()
 

@@ -69,8 +69,10 @@ WRITES = {
         "UPDATE users SET rowid = 13 WHERE rowid = 14",
     ],
     "replaced": [
-        "INSERT OR REPLACE INTO users(id, username, nickname) SELECT 'new-one', u.username, n.nickname"  # noqa: ISC004
-        " FROM users u, users n WHERE u.rowid = 15 AND n.rowid = 16",
+        (
+            "INSERT OR REPLACE INTO users(id, username, nickname) SELECT 'new-one', u.username, n.nickname"
+            " FROM users u, users n WHERE u.rowid = 15 AND n.rowid = 16"
+        ),
         "UPDATE OR REPLACE users SET nickname = (SELECT u.nickname FROM users u WHERE u.rowid = 17) WHERE rowid = 18",
     ],
     "an upsert": [
@@ -93,8 +95,10 @@ WRITES = {
     "a column more": ["ALTER TABLE users ADD COLUMN later TEXT", "UPDATE users SET later = 'x' WHERE rowid = 3"],
     "journals": [
         "INSERT INTO sudamr_player_openings SELECT id, 1, 2, '{}' FROM users WHERE rowid < 9",
-        "INSERT INTO sudamr_action_receipts(user_id, request_id, command, outcome, at, seq, chain)"  # noqa: ISC004
-        " SELECT id, 'r', '{}', '{}', 5, 1, 'c' FROM users WHERE rowid < 9",
+        (
+            "INSERT INTO sudamr_action_receipts(user_id, request_id, command, outcome, at, seq, chain)"
+            " SELECT id, 'r', '{}', '{}', 5, 1, 'c' FROM users WHERE rowid < 9"
+        ),
         "INSERT INTO sudamr_currency_ledger SELECT id, 'r', 1, 'gold', 5, 'why', 5 FROM users WHERE rowid < 9",
         "INSERT INTO sudamr_currency_ledger VALUES ('nobody', 'r', 1, 'gold', 5, 'why', 5)",
         "INSERT INTO sudamr_currency_ledger SELECT id, 'r', 2, 'pearls', 5, 'why', 5 FROM users WHERE rowid = 3",
