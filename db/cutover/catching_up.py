@@ -24,7 +24,7 @@ STILL = 2
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """rounds: how many there were; rows: what they wrote; last: the newest, by which to tell how long a window takes."""
+    """rounds: how many there were; rows: what they wrote; last: the newest, which tells how long a window takes."""
 
     rounds: int
     rows: int
