@@ -60,6 +60,18 @@ def test_a_run_writes_the_functions_that_take_longer_than_a_quick_run_gives_one(
     }
 
 
+def test_a_quick_run_writes_what_is_new_and_keeps_the_figures_of_what_it_ran_in_part(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"tests/test_a.py::test_long": (9.0, 1), "tests/test_a.py::test_many": (9.0, 10)}
+    (project.path / durations.DURATIONS).write_text(json.dumps(known))
+    monkeypatch.setattr(durations, "SECONDS_OF_A_FUNCTION", 0.0)
+    project.runpytest_inprocess(durations.QUICK, durations.WRITE)
+    written = durations.read(project.path / durations.DURATIONS)
+    assert written.keys() == {f"tests/test_a.py::test_{name}" for name in ("core", "long", "many", "new")}
+    assert written.items() >= known.items()
+
+
 def test_the_file_names_tests_that_exist_and_is_sorted() -> None:
     known = list(durations.read(ROOT / durations.DURATIONS))
     assert known == sorted(known)
