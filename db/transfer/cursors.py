@@ -77,17 +77,18 @@ def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]
 def fetch(
     conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *, source: str | None = None
 ) -> Iterator[Record]:
-    """Yield the records whose `column` is one of the values, in no order; all are read at once."""
+    """Yield the records whose `column` is one of the values, in no order; all are read at once.
+
+    The query is sent by this call, so that in a pipeline several are answered in one round trip.
+    """
     names = [field.name for field in tables.record_columns(table)]
     query = sql.SQL("select {} from {} where {} = any(%s)").format(
         sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.name), sql.Identifier(column)
     )
     if source is not None:
         query += sql.SQL(" and source = {}").format(sql.Literal(source))
-    with conn.cursor(binary=True) as cursor:
-        cursor.execute(query, (values,))
-        for row in cursor:
-            yield dict(zip(names, row, strict=True))
+    cursor = conn.cursor(binary=True).execute(query, (values,))
+    return (dict(zip(names, row, strict=True)) for row in cursor)
 
 
 def _from(table: sa.Table, source: str | None) -> sql.Composed:

@@ -205,8 +205,11 @@ def _durable(conn: sqlite3.Connection, patience_seconds: float) -> Iterator[None
 
 
 def _patiently(act: Callable[[], Any], patience_seconds: float) -> None:
+    """Try again while others hold the file; who has little patience asks oftener, for SQLite gives nobody a turn."""
     retrying = Retrying(
-        retry=retry_if_exception(_is_busy), stop=stop_after_delay(patience_seconds), wait=wait_random(0.01, 0.05)
+        retry=retry_if_exception(_is_busy),
+        stop=stop_after_delay(patience_seconds),
+        wait=wait_random(0, patience_seconds / 300),
     )
     try:
         retrying(act)

@@ -24,6 +24,7 @@ from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, Store
 from game.postgres import statements
 from game.postgres.statements import FENCE, FENCE_VIEW, HEAD, SavePart
 from game.rows import Key, Record, Rows, TableChanges, Value, compare, text
+from game.rules.commands import Command
 from game.unit_of_work import UNWATCHED, Engine, FenceView, LoadedPlayer, StoreStatus, Watch
 from game.urls import PostgresUrl
 
@@ -183,10 +184,18 @@ class PostgresStore:
         return FenceView(row.identity, row.state, row.peer, row.run)
 
     def warm(self) -> None:
-        """Open the whole pool, and ask the server on each connection; see `PairedStore`."""
+        """Open the whole pool, and load on each connection a player who does not exist; see `PairedStore`.
+
+        So statements are compiled here and the server knows the tables there, before the first players come at once.
+        """
+        for command in Command.__subclasses__():
+            statements.load(command.tables)
+        nobody = {"player": "", "request_id": "", "other_form": ""}
+        everything = statements.load(tuple(table.name for table in tables.PLAYER_STATE if table is not tables.users))
         with ExitStack() as held:
             for unit in [held.enter_context(self.begin()) for _ in range(self._pool_size)]:
-                unit.connection.exec_driver_sql("select 1")
+                unit.connection.exec_driver_sql(statements.lock(), nobody)
+                unit.connection.exec_driver_sql(everything.sql, nobody)
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""

@@ -51,12 +51,15 @@ MOST_WAIT_SECONDS = 0.5
 class WindowRun:
     """One live cutover under load, as clients saw it. Times in milliseconds; waits of all requests that were sent.
 
-    clients_ms: the window; longest_fsync_ms: of a probe beside it. refused: answers of 500 and more; dropped: requests
+    clients_ms: the window; of it since_last_write_ms until the file was fenced, and until_first_write_ms since Postgres
+    was open. longest_fsync_ms: of a probe beside it. refused: answers of 500 and more; dropped: requests
     without an answer. held: requests that the service says it held.
     """
 
     players: int
     clients_ms: float
+    since_last_write_ms: float
+    until_first_write_ms: float
     own: LiveFigures
     longest_fsync_ms: float
     longest_wait_ms: float
@@ -124,7 +127,8 @@ def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> WindowRun:
     load = SteadyLoad(setup.service.urls, planned, setup.service.token_of, rate)
 
     def observer(when: When, step: str) -> None:
-        moments.setdefault(f"{when} {step}", time.monotonic())
+        if when == "at" or f"{when} {step}" not in moments:  # Of a window that was tried again the last try counts.
+            moments[f"{when} {step}"] = time.monotonic()
         if (when, step) == ("at", "window"):
             load.burst(BURST)
         if (when, step) == ("before", "switch"):
@@ -172,6 +176,8 @@ def _figures(
     return WindowRun(
         players=setup.players,
         clients_ms=round((max(gaps) - median_gap) * 1000, 1),
+        since_last_write_ms=_apart(max(at for at in granted if at <= moments["at lock"]), moments["at fence"]),
+        until_first_write_ms=_apart(moments["at live"], min(at for at in granted if at >= moments["at live"])),
         own=report.live,
         longest_fsync_ms=round(max((s for at, s in fsyncs if around[0] <= at <= around[1]), default=0.0) * 1000, 1),
         longest_wait_ms=round(max(one.seconds for one in answers if begins <= one.ended <= ends) * 1000, 1),
@@ -185,6 +191,10 @@ def _figures(
         copying=Spread.of(copying),
         seconds=round(seconds, 1),
     )
+
+
+def _apart(since: float, until: float) -> float:
+    return round((until - since) * 1000, 1)
 
 
 def _smoke(

@@ -14,7 +14,9 @@ from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.legacy.fence_schema import Owner
 from game.legacy.store import LegacyStore
+from game.postgres import statements
 from game.postgres.store import PostgresStore
+from game.rules.commands import COMMANDS
 from game.unit_of_work import FenceState, FenceView
 from tests.game.places import LegacyPlace, Place, PostgresPlace
 
@@ -78,7 +80,11 @@ def test_a_state_is_read_only_of_an_open_store_where_that_is_asked(place: Place)
 def test_a_warm_pool_opens_all_of_its_connections(place: Place) -> None:
     store = place.store
     assert isinstance(store, PostgresStore | LegacyStore)
+    statements.load.cache_clear()
     store.warm()
+    if isinstance(store, PostgresStore):  # Its SQL is compiled by then; SQLite's store compiles none.
+        compiled = statements.load.cache_info().currsize
+        assert compiled > len({command.tables for command in COMMANDS.values()})
     pool = store._pool if isinstance(store, LegacyStore) else store._engine.pool
     assert isinstance(pool, QueuePool)
     assert pool.checkedin() == 4

@@ -6,10 +6,10 @@ Every row is rebuilt from what is about to be written, and compared with the one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 from db import ops
 from db import tables as db_tables
@@ -81,7 +81,7 @@ def apply(
     dirty: Mapping[int, set[int] | None],
     *,
     run: str,
-    transaction: Any,
+    transaction: Callable[[], AbstractContextManager[None]],
 ) -> PlayersApplied:
     """Bring these rows of `users` up to the file's, some at a time, each time in a `transaction()`.
 
@@ -98,7 +98,8 @@ def apply(
 def _apply_some(
     source: Source, conn: ops.Connection, dirty: Mapping[int, set[int] | None], run: str, applied: PlayersApplied
 ) -> None:
-    stand = _stand(conn, list(dirty))
+    at_positions = _at_positions(conn, list(dirty))
+    stand = {at: None if one["key"] is None else str(one["key"]) for at, one in at_positions.items()}
     rows = {row.position: row for row in _read(source, dirty)}
     for position, row in list(rows.items()):
         if row.parts is not None and row.cells["id"] != stand.get(position):
@@ -108,9 +109,9 @@ def _apply_some(
     keys = {key for position, key in stand.items() if key is not None and _is_whole(rows, position)} | wanted.keys()
     players = _fetch(conn, {key: wanted[key].parts if key in wanted else None for key in keys})
     nameless = _Player()
-    for record in fetch(conn, tables.legacy_rows, "position", list(dirty), source=PLAYERS):
+    for position, record in at_positions.items():
         if record["key"] is None:
-            nameless.before.table(_KEPT)[PLAYERS, int(str(record["position"]))] = record
+            nameless.before.table(_KEPT)[PLAYERS, position] = record
     for row in rows.values():
         _decode(row, players, nameless)
     before, after = Rows(), Rows()
@@ -139,10 +140,10 @@ def _is_whole(rows: Mapping[int, _Row], position: int) -> bool:
     return position not in rows or rows[position].parts is None
 
 
-def _stand(conn: ops.Connection, positions: list[int]) -> dict[int, str | None]:
-    """Return the keys of the target's players at these positions."""
-    query = "select position, key from legacy_rows where source = 'users' and position = any(%s)"
-    return dict(conn.execute(query, (positions,)).fetchall())
+def _at_positions(conn: ops.Connection, positions: list[int]) -> dict[int, Record]:
+    """Return what the target keeps of the rows at these positions, by position."""
+    records = fetch(conn, tables.legacy_rows, "position", positions, source=PLAYERS)
+    return {int(str(record["position"])): record for record in records}
 
 
 def _read(source: Source, dirty: Mapping[int, set[int] | None]) -> Iterator[_Row]:
@@ -165,7 +166,7 @@ def _read(source: Source, dirty: Mapping[int, set[int] | None]) -> Iterator[_Row
 
 
 def _fetch(conn: ops.Connection, wanted: Mapping[str, set[int] | None]) -> dict[str, _Player]:
-    """Return what the target has of these players, of the tables of their parts."""
+    """Return what the target has of these players, of the tables of their parts; in one round trip."""
     players = {key: _Player() for key in wanted}
     of_table: dict[str, list[str]] = defaultdict(list)
     for key, parts in wanted.items():
@@ -174,19 +175,24 @@ def _fetch(conn: ops.Connection, wanted: Mapping[str, set[int] | None]) -> dict[
             players[key].before.table(name)
             if name != PLAYERS:
                 of_table[name].append(key)
-    for record in fetch(conn, tables.users, "id", list(wanted)):
-        players[str(record["id"])].before.table(PLAYERS)[(str(record["id"]),)] = record
-    for name, ids in of_table.items():
-        table = tables.BY_NAME[name]
-        for record in fetch(conn, table, "user_id", ids):
-            players[str(record["user_id"])].before[name][key_of(table, record)] = record
-    for record in fetch(conn, tables.legacy_rows, "key", list(wanted), source=PLAYERS):
-        players[str(record["key"])].before.table(_KEPT)[PLAYERS, int(str(record["position"]))] = record
+    ids = list(wanted)
     query = (
         f"select run, n, {', '.join(_FINDING)} from quarantine where source_table = 'users' and loaded_by is null"
         " and key = any(%s)"
     )
-    for run, n, *values in conn.execute(query, (list(wanted),)):
+    with conn.pipeline():
+        users = fetch(conn, tables.users, "id", ids)
+        state = {name: fetch(conn, tables.BY_NAME[name], "user_id", some) for name, some in of_table.items()}
+        kept = fetch(conn, tables.legacy_rows, "key", ids, source=PLAYERS)
+        findings = conn.execute(query, (ids,))
+    for record in users:
+        players[str(record["id"])].before.table(PLAYERS)[(str(record["id"]),)] = record
+    for name, records in state.items():
+        for record in records:
+            players[str(record["user_id"])].before[name][key_of(tables.BY_NAME[name], record)] = record
+    for record in kept:
+        players[str(record["key"])].before.table(_KEPT)[PLAYERS, int(str(record["position"]))] = record
+    for run, n, *values in findings:
         finding: Record = {"run": run, "n": n, **dict(zip(_FINDING, values, strict=True))}
         players[str(finding["key"])].old.append(finding)
     return players

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -98,44 +98,56 @@ class Rounds:
         return capture.lacking(file, self._known.captured)
 
     def apply(self, file: sqlite3.Connection) -> RoundResult:
-        """Bring the target to the open snapshot of the file. Deletes no line: in the window the lock is held."""
+        """Bring the target to the open snapshot of the file, some players a transaction. Deletes no line of the log."""
+        return self._apply(file, self.transaction)
+
+    def last(self, file: sqlite3.Connection) -> RoundResult:
+        """Bring the target to the file, whose write lock is held, in one transaction that waits for no disk.
+
+        It is on disk before the point of no return is: that transaction comes later in the same log, and waits for it.
+        """
+        with self.transaction():
+            self.conn.execute("set local synchronous_commit = off")
+            return self._apply(file, nullcontext)
+
+    def _apply(self, file: sqlite3.Connection, transaction: Transaction) -> RoundResult:
         began = time.monotonic()
-        source = self._source(file)
+        source = self._source(file, transaction)
         dirty = capture.read(file)
-        applied = players.apply(source, self.conn, dirty.players, run=self.run, transaction=self.transaction)
+        applied = players.apply(source, self.conn, dirty.players, run=self.run, transaction=transaction)
         self._note_lines_of(source, dirty, applied)
         written = applied.rows
         assert self._known is not None
         small = self._known.uncaptured
         if dirty.rows or dirty.keys or dirty.whole or small or applied.added:
-            with self.transaction():
+            with transaction():
                 written += self._others(source, dirty, small)
                 if applied.added:
                     lines.give_heads(self.conn, applied.added)
         return RoundResult(dirty.top, applied.players, dirty.count, written, time.monotonic() - began, began)
 
-    def _source(self, file: sqlite3.Connection) -> Source:
+    def _source(self, file: sqlite3.Connection, transaction: Transaction) -> Source:
         """Return the file in its open snapshot; its schema is read again only where it has changed."""
         source = Source(file, self.where)
         of = _fingerprint(file)
         if self._known is None or self._known.of != of:
-            self._note_schema(source.schema)
+            self._note_schema(source.schema, transaction)
             captured, uncaptured = capture.captured(source), capture.uncaptured(source)
             self._known = _Known(of, source.schema, source.tables, captured, uncaptured)
         source.__dict__ |= {"schema": self._known.schema, "tables": self._known.tables}
         if (epoch := legacy_draws.read(file)) != self._epoch:
-            with self.transaction():
+            with transaction():
                 draws.give(self.conn, epoch)
             self._epoch = epoch
         return source
 
-    def _note_schema(self, schema: Schema) -> None:
+    def _note_schema(self, schema: Schema, transaction: Transaction) -> None:
         """Have the target say the file's schema; what it holds of tables that are gone is taken out."""
         known = self.conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
         was = schemas.from_records(known)
         if was == schema:
             return
-        with self.transaction():
+        with transaction():
             self.conn.execute("delete from legacy_schema")
             copy(self.conn, tables.legacy_schema, schemas.to_records(schema))
             for name in {one.name for one in was.tables} - {one.name for one in schema.tables}:

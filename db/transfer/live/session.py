@@ -105,12 +105,12 @@ class LiveTransfer:
 
     def last_round(self, file: sqlite3.Connection) -> RoundResult:
         """Apply what changed since the last round, in a transaction that holds the file's write lock."""
-        return self.rounds.apply(file)
+        return self.rounds.last(file)
 
     @contextmanager
-    def hurried(self, seconds: float) -> Iterator[None]:
-        """Have the connection to the file wait for its write lock no longer than this."""
-        self.file.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    def hurried(self) -> Iterator[None]:
+        """Have the connection to the file not wait for its write lock: who waits asks again, oftener than SQLite."""
+        self.file.execute("PRAGMA busy_timeout = 0")
         try:
             yield
         finally:

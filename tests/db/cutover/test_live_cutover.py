@@ -62,6 +62,7 @@ def test_players_play_until_the_window_and_all_of_it_is_on_postgres(world: World
     assert report.read_only_seconds < 1
 
 
+@pytest.mark.core
 def test_no_request_is_refused_in_the_window_or_after_it(world: World) -> None:
     """Players ask all the while, until the process was restarted with Postgres first; each is answered once."""
     ended, statuses = Event(), []

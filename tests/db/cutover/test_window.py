@@ -38,7 +38,7 @@ def settled(world: World, part: str) -> bool:
     return (world.phase(), mark_of(world).state) == expected
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [pytest.param(p, marks=pytest.mark.core) if p == PARTS[2] else p for p in PARTS])
 def test_a_tool_that_is_killed_in_the_window_leaves_a_game_that_is_played(world: World, part: str) -> None:
     assert world.dies("at", part, run_cutover, offline=False) == -signal.SIGKILL
     wait_until(lambda: settled(world, part))

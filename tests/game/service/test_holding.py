@@ -96,7 +96,7 @@ class Burst:
             self.thread.shutdown()
 
 
-@pytest.mark.parametrize("first", ["legacy", "postgres"])
+@pytest.mark.parametrize("first", ["legacy", pytest.param("postgres", marks=pytest.mark.core)])
 def test_a_burst_is_held_over_the_window_and_each_is_answered_once(two_stores: TwoStores, first: Engine) -> None:
     players = [f"p{n}" for n in range(BURST)]
     for player in players:

@@ -42,6 +42,7 @@ def warm(running: Running) -> list[dict[str, Any]]:
     return eventually(answers)
 
 
+@pytest.mark.core
 def test_every_process_goes_with_the_game_and_comes_back_without_a_restart(
     two_stores: TwoStores, serve: Callable[..., Running]
 ) -> None:

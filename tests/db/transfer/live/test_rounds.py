@@ -16,7 +16,7 @@ from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
 from db.legacy.source import opened
 from db.transfer import target as targets
-from db.transfer.live import capture, players
+from db.transfer.live import capture, lines, players
 from db.transfer.live.session import LiveTransfer, transferring
 from db.transfer.verify import compare
 from game.legacy import capture_schema, codec
@@ -175,6 +175,24 @@ def test_a_row_that_can_not_be_rebuilt_stops_the_round_and_writes_nothing(
     with pytest.raises(Failure, match="differs in gold"):
         copied.round()
     assert value(copied.target, "select gold from users order by id limit 1") == before
+
+
+def test_the_last_round_is_one_transaction_however_many_players(
+    copied: LiveTransfer, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gold = "select sum(gold)::text from users"
+    before = value(copied.target, gold)
+    monkeypatch.setattr(players, "AT_ONCE", 3)
+    sqlite(source, "UPDATE users SET gold = gold + 1", *WRITES["journals"])
+    with monkeypatch.context() as failing, capture.writing(copied.file):
+        failing.setattr(lines, "apply", lambda *_arguments, **_named: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            copied.last_round(copied.file)
+    assert value(copied.target, gold) == before
+    with capture.writing(copied.file):
+        copied.last_round(copied.file)
+    assert differences(copied) == ()
+    assert copied.conn.execute("show synchronous_commit").fetchone() == ("on",)
 
 
 @pytest.mark.parametrize(
