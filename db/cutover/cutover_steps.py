@@ -21,7 +21,7 @@ from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
 from db.legacy import receipts
-from db.ops import Phase, fence, statements
+from db.ops import Connection, Phase, fence, statements
 from db.schema import migrate
 from db.snapshots import Label, Side
 from game import tables as game_tables
@@ -250,9 +250,12 @@ def first_snapshot_done(context: RunContext) -> bool:
     return _have(context, Side.TARGET, Label.FIRST)
 
 
-def first_snapshot(context: RunContext) -> Facts:
-    """12: the first snapshot of the live target, verified; the lock is released already."""
-    return _snapshot(context, Side.TARGET, Label.FIRST)
+def first_snapshot(context: RunContext, instant: Connection | None = None) -> Facts:
+    """12: the first snapshot of the live target, verified; the lock is released already.
+
+    instant: a session that sees Postgres as it was when the window ended; by default it is taken as of now.
+    """
+    return _snapshot(context, Side.TARGET, Label.FIRST, instant)
 
 
 def _have(context: RunContext, side: Side, label: Label, *, since: float = 0.0) -> bool:
@@ -263,8 +266,10 @@ def _have(context: RunContext, side: Side, label: Label, *, since: float = 0.0) 
     return any(datetime.fromisoformat(s.manifest.taken_at).timestamp() >= since for s in admitted)
 
 
-def _snapshot(context: RunContext, side: Side, label: Label) -> Facts:
-    taken = snapshots.take_verified(context.env, side, label=label, run=context.journal.run, tools=context.config.tools)
+def _snapshot(context: RunContext, side: Side, label: Label, instant: Connection | None = None) -> Facts:
+    taken = snapshots.take_verified(
+        context.env, side, label=label, run=context.journal.run, tools=context.config.tools, instant=instant
+    )
     rows = sum(taken.manifest.counts.values())
     return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": rows}}
 

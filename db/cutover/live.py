@@ -80,11 +80,19 @@ SWITCH_AFTERWARDS = dataclasses.replace(
 DUMP_AFTERWARDS = dataclasses.replace(
     FINAL_DUMP, undo="", detail="SQLite's last state is kept, hashed, verified", on_failure=_FINISH
 )
+FIRST_SNAPSHOT_OF_THE_INSTANT = dataclasses.replace(
+    FIRST_SNAPSHOT,
+    number="9",
+    true_after="Postgres can be restored as it was when the window ended",
+    do=live_steps.first_snapshot,
+    detail="Postgres as it was when the window ended is kept, restored and counted: the same instant as the final dump"
+    " of the file. Where the session that kept it is gone: Postgres as it is now",
+)
 
 LIVE_CUTOVER = dataclasses.replace(
     CUTOVER,
     steps=(SNAPSHOT, MIGRATE, COPY, STAND_BY),
     point_of_no_return=WINDOW,
-    then=(SWITCH_AFTERWARDS, INSTANT, CAPTURE_OFF, DUMP_AFTERWARDS),
-    released=(FIRST_SNAPSHOT,),
+    then=(SWITCH_AFTERWARDS, INSTANT, FIRST_SNAPSHOT_OF_THE_INSTANT, CAPTURE_OFF, DUMP_AFTERWARDS),
+    released=(),
 )

@@ -128,6 +128,12 @@ def prove_instant(context: RunContext) -> Facts:
     return facts
 
 
+def first_snapshot(context: RunContext) -> Facts:
+    """9: Postgres as it was when the window ended, dumped and restored; as it is now, where that session is gone."""
+    kept = None if context.instant is None else context.instant.target
+    return cutover_steps.first_snapshot(context, None if kept is None else kept.conn)
+
+
 def capture_off(context: RunContext) -> None:
     """9: the log and its triggers leave the legacy file, which is as the game left it then, and fenced."""
     context.require_lock()

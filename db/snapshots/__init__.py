@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from db import transfer
+from db import ops, transfer
 from db.confirmation import unasked
 from db.environments import Environment
 from db.errors import Failure, Refusal
@@ -39,9 +39,17 @@ _TAKE_AGAIN = "Something changed the copy while it was written or read: look at 
 
 
 def take(
-    env: Environment, side: Side, *, label: Label = Label.MANUAL, run: str = "", tools: Tools | None = None
+    env: Environment,
+    side: Side,
+    *,
+    label: Label = Label.MANUAL,
+    run: str = "",
+    tools: Tools | None = None,
+    instant: ops.Connection | None = None,
 ) -> Snapshot:
     """Take a snapshot of one store into the environment's folder. Removes no other snapshot.
+
+    instant: of Postgres, a session whose open transaction sees the instant to take; by default it is now.
 
     Raises Refusal and Failure as `transfer` does if the store is not the game's, or can't be read; Refusal without a
     key for an environment that admits no unsigned snapshot.
@@ -52,7 +60,9 @@ def take(
         transfer.check(env.legacy.path)
     if side is Side.LEGACY:
         return legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run, key=key)
-    return postgres.take(env.target_direct, parent, environment=env.name, label=label, run=run, key=key, tools=tools)
+    return postgres.take(
+        env.target_direct, parent, environment=env.name, label=label, run=run, key=key, tools=tools, instant=instant
+    )
 
 
 def take_verified(
@@ -63,12 +73,13 @@ def take_verified(
     run: str = "",
     tools: Tools | None = None,
     inspect: Inspect | None = None,
+    instant: ops.Connection | None = None,
 ) -> Snapshot:
-    """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`.
+    """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`. instant: see `take`.
 
     Raises Foreign, a Refusal, if the database holds what no revision makes; Failure if the copy is not what was taken.
     """
-    snapshot = take(env, side, label=label, run=run, tools=tools)
+    snapshot = take(env, side, label=label, run=run, tools=tools, instant=instant)
     try:
         verify(env, snapshot, tools=tools, inspect=inspect)
     except Foreign:

@@ -61,14 +61,18 @@ def take(
     run: str,
     key: str | None,
     tools: Tools | None = None,
+    instant: ops.Connection | None = None,
 ) -> Snapshot:
     """Dump the schema as of one instant. `url` is the owner's, past a pooler. key: signs the manifest.
+
+    instant: a session in a transaction that sees the instant to dump; by default one is begun, and it is now.
 
     Raises Refusal, before a folder is made, if the database is another environment's or has no tables of the game.
     """
     with ExitStack() as reading:
-        connection = reading.enter_context(ops.connect(url, application="sudamr snapshot"))
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection = instant or reading.enter_context(ops.connect(url, application="sudamr snapshot"))
+        if instant is None:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         ops.require_marker(connection, environment)
         state, counts = fence.state(connection), count(connection, url.schema)
         folder, finish = reading.enter_context(manifest.being_made(parent, environment, Side.TARGET, label))

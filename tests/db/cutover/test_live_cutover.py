@@ -11,15 +11,17 @@ from threading import Event
 
 import pytest
 
-from db import ops, transfer
+from db import ops, snapshots, transfer
 from db.cutover import live_checks
 from db.cutover.live import LIVE_CUTOVER
 from db.errors import Inconclusive, Refusal, ToolError, Undone
 from db.legacy.comparison import compare_files
+from db.snapshots import Label, Side, Snapshot
 from db.transfer.live.session import LiveTransfer
 from game.legacy import capture_schema, sqlite_values
 from game.tables import LEGACY_PREFIX
 from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, run_cutover, world
+from tests.db.transfer.transferring import value
 
 __all__ = ["world"]
 
@@ -83,6 +85,26 @@ def test_no_request_is_refused_in_the_window_or_after_it(world: World) -> None:
     assert {status for status in statuses if status >= 500} == set()
     assert report.read_only_seconds is not None
     world.assert_open_on_postgres()
+
+
+def test_the_first_snapshot_and_the_final_dump_are_of_one_instant(world: World) -> None:
+    """A player who plays on Postgres before either is taken is in neither."""
+
+    def observer(when: str, step: str) -> None:
+        if (when, step) == ("before", "instant"):
+            assert world.act(0, "since-the-window").status_code == 200
+
+    world.cutover(offline=False, observer=observer)
+    (first,) = kept(world, Side.TARGET, Label.FIRST)
+    (final,) = kept(world, Side.LEGACY, Label.FINAL)
+    now = value(world.owner, "select count(*) from action_receipts")
+    receipts = first.manifest.counts["action_receipts"]
+    assert receipts == final.manifest.counts["sudamr_action_receipts"] == now - 1
+    assert first.manifest.fence == "fenced"
+
+
+def kept(world: World, side: Side, label: Label) -> list[Snapshot]:
+    return snapshots.find(world.env.snapshots.folder, world.env.name, side=side, label=label)
 
 
 @pytest.mark.parametrize("step", BEFORE_THE_WINDOW)
