@@ -38,6 +38,11 @@ from tests.fixtures.lacking import lacks
 from tests.game.places import PostgresPlace
 from tests.game.service.running import eventually
 from tests.game.service.serving import HANA, act, bearer, client_of
+from tests.game.service.test_holding import hana
+from tests.game.service.test_holding import serving as serving_both
+from tests.game.two_stores import TwoStores, two_stores
+
+__all__ = ["hana", "two_stores"]
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs" / "monitoring" / "rules.yml"
@@ -219,6 +224,25 @@ def test_a_gauge_fires_while_requests_wait_for_a_connection(postgres: PostgresPl
         assert any(each.result().is_success for each in asked)
     assert "SudamrPoolWaiting" in firing(tmp_path, before, after)
     assert "SudamrPoolWaiting" not in firing(tmp_path, before, before)
+
+
+def test_requests_held_in_vain_and_two_served_stores_fire(hana: TwoStores, tmp_path: Path) -> None:
+    with serving_both(hana, hold_seconds=0.1) as client:
+        before = scraped(client.get("/metrics").text)
+        hana.close("legacy", "fenced")
+        assert act(client).status_code == 503
+        after = scraped(client.get("/metrics").text)
+    assert "SudamrHeldInVain" in firing(tmp_path, before, after)
+    serves = {engine: f'sudamr_serves{{engine="{engine}",job="game"}}' for engine in ("legacy", "postgres")}
+    assert (before[serves["legacy"]], before[serves["postgres"]]) == (1.0, 0.0)
+    assert firing(tmp_path, before, before) - {"SudamrWatchSilent"} == set()
+    # Another process of the service that serves the other store: to Prometheus a label `instance` tells them apart.
+    other = {
+        name.replace("job=", 'instance="b",job='): 1.0 - value
+        for name, value in before.items()
+        if name in serves.values()
+    }
+    assert "SudamrTwoStoresServed" in firing(tmp_path, before | other, before | other)
 
 
 def looks(last: LastLook) -> Series:
