@@ -333,7 +333,7 @@ def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
 
 
 def _require_own_target(section: environment_files.Section) -> None:
-    """The pointer is what a cutover changes: a tool that followed it would one day act on the other store."""
+    """Raise Refusal if a store's URL uses the pointer: after a cutover it would name the other store."""
     pointer = section.values.get("pointer")
     variable = pointer.get("variable", "DATABASE_URL") if isinstance(pointer, dict) else "DATABASE_URL"
     for key in ("target", "target_direct", "legacy"):

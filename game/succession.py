@@ -18,7 +18,7 @@ from game.unit_of_work import Engine, FenceView, PairedStore, StoreStatus, Unit
 
 
 class Verdict(StrEnum):
-    """What a process is to do, by what the store that it serves and the other one showed.
+    """The decision of a process, by what the store that it serves and the other one showed.
 
     STAY: the served store is open. FOLLOW: serve the other one. WAIT: the served store was closed for the other one,
     which is not open yet or does not answer. REFUSE: it was closed, and not for the other one. UNKNOWN: the served
@@ -64,7 +64,7 @@ class Hurried:
 
     @property
     def engine(self) -> Engine:
-        """See `Store`."""
+        """Return the engine of the wrapped store."""
         return self.store.engine
 
     def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
@@ -72,17 +72,17 @@ class Hurried:
         return self.store.begin(fence_pass, patience_seconds=max(0.001, self.until - time.monotonic()))
 
     def state(self, player: str) -> Rows | None:
-        """See `Store`."""
+        """Return a player's rows from the wrapped store; see `Store.state`."""
         return self.store.state(player)
 
     def read(self, player: str) -> Rows | None:
-        """See `Store`."""
+        """Return a player's rows from the wrapped store; see `Store.read`."""
         return self.store.read(player)
 
     def status(self) -> StoreStatus:
-        """See `Store`."""
+        """Return the status of the wrapped store; see `Store.status`."""
         return self.store.status()
 
     def close(self) -> None:
-        """See `Store`."""
+        """Close the wrapped store and its connections."""
         self.store.close()

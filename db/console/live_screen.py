@@ -34,7 +34,7 @@ class RecentAmount(Amount):
 
     @property
     def rate(self) -> str:
-        """Units a second, recently; empty while it is not known."""
+        """Return the recent units a second as text; "" while they are not known."""
         return "" if self.per_second is None else f"{self.per_second:,.0f} {self.unit}/s"
 
     @property

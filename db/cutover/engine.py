@@ -104,7 +104,7 @@ def _cross(context: RunContext, runbook: Runbook) -> None:
 
 
 def _see_to_it(context: RunContext, runbook: Runbook) -> None:
-    """Past the point of no return: finish it, and repeat what has to be seen to again. Never undo."""
+    """Finish a move that is past the point of no return, and repeat the steps that need it. Never undo."""
     perform(context, runbook.point_of_no_return)
     for step in runbook.steps:
         if step.repeated:

@@ -82,7 +82,7 @@ class Instant:
         return Target(self._conn)
 
     def end(self) -> None:
-        """Say no more."""
+        """Stop keeping the session alive. Returns at once; the transaction ends with the connection."""
         self._ended.set()
 
     def _speak(self) -> None:

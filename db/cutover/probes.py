@@ -50,7 +50,7 @@ class Control:
 
     @property
     def trial(self) -> bool:
-        """True if the phase is of a trial, which fills the tables as an attempt that was aborted does."""
+        """Return True if the phase is of a trial, which fills the tables as an attempt that was aborted does."""
         return ops.is_trial(self.run)
 
 

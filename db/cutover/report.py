@@ -65,9 +65,11 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class LiveFigures:
-    """What a live move was like. window_ms: from the fence of the file to the lift of Postgres; parts_ms: when each
-    part of it had ended. attempts: windows, those that were opened again included. instant: of the proof of the
-    instant, players by how they were proven.
+    """The figures of a live move.
+
+    window_ms: from the fence of the file to the lift of Postgres. parts_ms: the end of each part of the window, counted
+    from its begin. attempts: windows, with those that were missed. instant: the number of players by how the proof of
+    the instant proved them.
     """
 
     window_ms: float

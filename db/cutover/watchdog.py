@@ -47,9 +47,9 @@ WINDOW, SENT, OVER, READY = b"w", b"s", b"o", b"ready\n"
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What the watchdog has to know of a run: its environment, where it is logged, and how its fences name it.
+    """The run that the watchdog guards: its environment, the folder of its journal, and the owner of its fences.
 
-    longest_seconds: so long the tool may say nothing in a window.
+    longest_seconds: the watchdog ends a tool that writes nothing for so long inside a window.
     """
 
     env: Environment

@@ -52,7 +52,10 @@ class WindowMissed(Failure):
 
 @dataclass(slots=True)
 class Timeline:
-    """What happened in the window, by the clock and in milliseconds since it began. observer: told of each part."""
+    """The course of a window. began: seconds since 1970; since: monotonic seconds; marks: the end of each part, in ms.
+
+    observer: called with each part as it ends.
+    """
 
     observer: Observer
     began: float = field(default_factory=time.time)

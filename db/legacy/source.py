@@ -91,7 +91,7 @@ class Source:
 
     @cached_property
     def left_out(self) -> list[str]:
-        """Tables of statistics that this SQLite can't make; they are neither loaded nor compared."""
+        """Return the tables of statistics that this SQLite can't make; they are neither loaded nor compared."""
         return schemas.foreign_statistics(self.connection)
 
     def count(self, table: str) -> int:
@@ -154,12 +154,12 @@ class Source:
 
 
 def units_sql(column: str) -> str:
-    """SQLite's count of one cell's units; a cell that is no text is one unit (its JSON functions read blobs too)."""
+    """Return SQL that counts one cell's units; a cell that is no text is one (SQLite's JSON functions read blobs)."""
     return f"CASE WHEN typeof({quote(column)}) = 'text' THEN {codec.source_units(column)} ELSE 1 END"
 
 
 def size_of(values: Iterable[Cell]) -> int:
-    """About how many bytes the cells take in memory."""
+    """Return about how many bytes the cells take in memory."""
     return sum(
         CELL_BYTES
         + (len(value) if isinstance(value, str | bytes) else len(value.data) if isinstance(value, BadText) else 0)

@@ -49,7 +49,7 @@ class AlarmMessage:
 
     @property
     def line(self) -> str:
-        """The message in one line."""
+        """Return the message in one line."""
         lasted = "" if self.seconds is None else f" after {timedelta(seconds=round(self.seconds))}"
         remedy = f" Do: {self.do} See {PAGE}#{self.check.replace(' ', '-')}" if self.kind is Kind.RAISED else ""
         return f"[{self.environment}] {self.kind}{lasted}: {self.check}: {self.text}.{remedy}"

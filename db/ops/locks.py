@@ -49,7 +49,7 @@ class Holder:
 
     @property
     def stopped(self) -> bool:
-        """True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
+        """Return True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
         if self.host != socket.gethostname():
             return False
         try:

@@ -129,7 +129,7 @@ def _exists(conn: ops.Connection, player: str) -> bool:
 
 
 def _groups(values: list[Value]) -> Iterator[list[Value]]:
-    """Players one by one; then rows that were kept whole, players' rows before what belongs to them."""
+    """Yield the values of each player; then rows that were kept whole, players' rows before what belongs to them."""
     players: dict[str, list[Value]] = {}
     rows = []
     for value in values:

@@ -90,7 +90,7 @@ def _claimed_milestones(number: int) -> Callable[[Given], None]:
 
 
 def _all_missions(given: Given) -> None:
-    """Every mission, which only a player who has cleared all stages has."""
+    """Give every mission, and all stages cleared, without which no player has them."""
     given["missions"] = {mission: given["missions"].get(mission, {}) for mission in MISSIONS}
     _stages(len(STAGES))(given)
 

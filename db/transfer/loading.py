@@ -226,7 +226,7 @@ class _Loading:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Write one chunk."""
+        """Open a transaction on the target that passes the fence of this run; it commits unless the block raises."""
         with under_pass(self.conn, self.pass_token, self.phase):
             yield
 

@@ -129,7 +129,7 @@ and (key is null or rule in ('id.duplicate', 'username.duplicate', 'nickname.dup
 
 @dataclass(frozen=True, slots=True)
 class TargetRun:
-    """What the target has of a run of players.
+    """The target's side of a run of players.
 
     figures: by id. quarantined: (id, column) of values that the quarantine has. kept_whole: positions of rows that
     were not taken apart.

@@ -26,7 +26,7 @@ HELD_A_SECOND = 300
 
 
 class Expired(Exception):
-    """What was waited for did not come; `end` says why."""
+    """The wait ended before a store opened; `end` says why."""
 
     def __init__(self, end: Held) -> None:
         super().__init__(end)

@@ -91,7 +91,7 @@ class Lookout:
         return waiting
 
     def leave(self, waiting: asyncio.Future[Verdict]) -> None:
-        """Wait no longer."""
+        """Cancel a wait that `wait` returned. Harmless if it has ended."""
         with self._lock:
             self._waiting.pop(waiting, None)
         waiting.cancel()
@@ -135,7 +135,7 @@ class Lookout:
             self._loop.call_soon_threadsafe(partial(self._settle, asked, verdict))
 
     def _settle(self, asked: list[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
-        """On the loop: answer those who asked, and let go those who wait."""
+        """Answer those who asked, and let those who wait go on. Runs on the event loop."""
         _answer(asked, verdict)
         if verdict in ENDS_A_WAIT:
             self._closed_at = None

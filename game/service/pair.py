@@ -45,7 +45,7 @@ class Side:
         return self.view
 
     def close(self) -> None:
-        """Close both."""
+        """Close the store and the probe, with their connections."""
         self.probe.close()
         self.store.close()
 

@@ -67,7 +67,7 @@ class AccessLog:
         self._report = report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Pass a request on, and note its status and time. A defect before the answer began becomes a problem."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -229,7 +229,7 @@ class _TooLarge(Exception):
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None where the client went away."""
+    """Return the whole body; None where the client went away."""
     body = bytearray()
     while True:
         message = await receive()

@@ -81,7 +81,7 @@ def of_file(file: str, text: str, target: Target) -> Iterator[GeneratedMutation]
 
 
 class _Source:
-    """One parsed file."""
+    """One file of a target, parsed, from which its mutations are made."""
 
     def __init__(self, file: str, text: str, target: Target) -> None:
         self._file, self._target = file, target

@@ -54,7 +54,7 @@ def claim_quest(account: Account, fields: Answer, _outcome: Answer) -> Answer:
 
 
 def claim_milestone(account: Account, fields: Answer, _outcome: Answer) -> Answer:
-    """Enter the milestone's item."""
+    """Enter the milestone's item, and its flag. Breaches the law if the points are too few or it was claimed before."""
     record = account.record("user_milestones", fields["period"])
     need(whole_number(record, "activity") >= fields["milestone"], f"{fields['milestone']} points", record["activity"])
     _need_under_way(account, record)

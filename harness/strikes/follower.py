@@ -85,7 +85,7 @@ class Follower:
         return 0
 
     def ready(self) -> dict[str, object]:
-        """Return what /readyz answers."""
+        """Return the answer of /readyz as the service gives it, from the store that is served now."""
         since = self.restarted
         started = datetime.fromtimestamp(since / 1e9, UTC).isoformat()
         process = {"pid": NO_PROCESS + since % 1_000_000_007, "started": started, "abilities": ABILITIES}

@@ -39,7 +39,7 @@ class OldProcess:
 
     @property
     def pid(self) -> int:
-        """Return its process id."""
+        """Return the process id, by which an operator would end it."""
         assert self._process.pid is not None
         return self._process.pid
 

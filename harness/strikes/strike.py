@@ -68,7 +68,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Case:
-    """One strike to try."""
+    """One strike: the position in the move, how the tool is struck there, and what is run after it."""
 
     at: Position
     how: How
@@ -203,7 +203,7 @@ def strike(world: World, move: Move, case: Case) -> Outcome:
 
 
 class _Striking:
-    """A strike under way."""
+    """Carries out one strike, and notes into its outcome what was run after it and what went wrong."""
 
     def __init__(
         self, world: World, move: Move, case: Case, outcome: Outcome, players: Players, watcher: Watcher

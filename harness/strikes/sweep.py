@@ -36,7 +36,7 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
     def add(self, case: Case, outcome: Outcome) -> None:
-        """Count a strike."""
+        """Add the outcome of one strike, with its log if it had problems."""
         self.strikes += outcome.struck
         self.by_how[case.how] += 1
         self.by_then[case.then] += 1

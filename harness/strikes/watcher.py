@@ -71,7 +71,7 @@ class Watcher:
         return breach
 
     def phase(self) -> Phase:
-        """Read the phase."""
+        """Read the phase of the move from the target."""
         row = self._owner.execute("select phase from ops.phase").fetchone()
         assert row is not None
         return Phase(row[0])
@@ -90,7 +90,7 @@ class Watcher:
         return tuple(name for name, writes in stores if writes())
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections of the owner and of the service."""
         self._owner.close()
         self._service.close()
 

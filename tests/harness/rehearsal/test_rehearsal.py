@@ -74,7 +74,7 @@ def kind(pytestconfig: pytest.Config) -> str | None:
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where temporary folders are made in this module, so that what is left of them shows."""
+    """Return the folder in which this module makes its temporary folders, so that a test sees what is left of them."""
     folder = tmp_path_factory.mktemp("temporary")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
