@@ -40,7 +40,7 @@ THROWAWAY = "test"
 SECTIONED = tuple(name for name in NAMES if name != THROWAWAY)
 """Environments that have a section."""
 
-OURS = frozenset({"name", "variables", "files_read"})
+NOT_FROM_THE_FILE = frozenset({"name", "variables", "files_read"})
 """Fields of an environment that no section may write."""
 
 DEFAULT_PATH = Path("environments.toml")
@@ -189,7 +189,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             if known == THROWAWAY
             else f"Write [{known}] into it; [staging] of the project's own file shows every key.",
         )
-    if unknown := sorted(OURS & section.values.keys()):
+    if unknown := sorted(NOT_FROM_THE_FILE & section.values.keys()):
         raise together(_unknown_key(key, section.place(key)) for key in unknown)
     _require_own_target(section)
     expanding = (partial(expand, value, variables, section.where, key) for key, value in section.values.items())
@@ -387,7 +387,7 @@ _OWNERS: Mapping[str, type[Strict]] = {
 
 
 def _keys(parent: str) -> list[str]:
-    return [key for key in inspect.signature(_OWNERS[parent]).parameters if parent or key not in OURS]
+    return [key for key in inspect.signature(_OWNERS[parent]).parameters if parent or key not in NOT_FROM_THE_FILE]
 
 
 def _default(key: str) -> object:

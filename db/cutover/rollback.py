@@ -32,7 +32,7 @@ FENCE = Step(
     detail="**read-only begins**: Postgres refused every kind of write; SQLite goes from *moved* to *fenced*",
     on_failure="A session holds the tables: the message names it. End it, run again.",
 )
-CARRY_BACK = Step(
+WRITE_BACK = Step(
     "R4",
     "carry back",
     "the legacy file has all that players did",
@@ -121,7 +121,7 @@ def _preflight(context: RunContext, *, carries: bool = True) -> tuple[PreflightC
 
 ROLLBACK = Runbook(
     verb="rollback",
-    steps=(FENCE, CARRY_BACK, SWITCH, SMOKE),
+    steps=(FENCE, WRITE_BACK, SWITCH, SMOKE),
     point_of_no_return=RETURN,
     then=(PUT_AWAY,),
     undo=(LIFT, SWITCH_FORWARD),
@@ -177,7 +177,7 @@ def runbook_of(*, discard_writes: bool, accept_loss: int | None) -> Runbook:
     def adapted(status: MoveStatus) -> Runbook:
         return adopting(wanted, accept_loss or 0) if status.returned_unknown else wanted
 
-    carry = discarding(accept_loss) if discard_writes and accept_loss is not None else CARRY_BACK
+    carry = discarding(accept_loss) if discard_writes and accept_loss is not None else WRITE_BACK
     wanted = dataclasses.replace(
         ROLLBACK,
         steps=(FENCE, carry, SWITCH, SMOKE),

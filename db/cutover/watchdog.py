@@ -64,10 +64,10 @@ class Watchdog:
 
     pipe: IO[bytes]
 
-    def tell(self, what: bytes) -> None:
+    def tell(self, message: bytes) -> None:
         """Write one of WINDOW, SENT, OVER. Raises Failure if the watchdog is gone: no window without one."""
         try:
-            self.pipe.write(what)
+            self.pipe.write(message)
             self.pipe.flush()
         except OSError as error:
             raise Failure("the watchdog of the window at work", str(error), do="Run the same command again.") from None
@@ -105,16 +105,16 @@ def main() -> int:
     guarded: Guarded = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by the tool that started this process
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
-    said = OVER
-    while heard := _hear(None if said == OVER else guarded.longest_seconds, tool):
-        said = heard
-    if said == OVER:
+    last = OVER
+    while message := _next_message(None if last == OVER else guarded.longest_seconds, tool):
+        last = message
+    if last == OVER:
         return 0
-    return settle(guarded, sent=said == SENT)
+    return settle(guarded, sent=last == SENT)
 
 
-def _hear(seconds: float | None, tool: int) -> bytes:
-    """Return the next word; b"" once the tool is gone. One that says nothing for so long is ended first."""
+def _next_message(seconds: float | None, tool: int) -> bytes:
+    """Return the next message; b"" once the tool is gone. A tool that writes nothing for so long is killed first."""
     if not select.select([0], [], [], seconds)[0] and os.getppid() == tool:
         os.kill(tool, signal.SIGKILL)
         select.select([0], [], [])

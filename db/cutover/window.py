@@ -82,13 +82,13 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     transaction of the point of no return was sent.
     """
     guarded = watchdog.Guarded(context.env, context.journal.folder, context.owner)
-    with watchdog.standing_by(guarded) as guard:
+    with watchdog.standing_by(guarded) as tool_end:
         for attempt in range(1, ATTEMPTS + 1):
             caught = catching_up.catch_up(context, live)
             context.check_deadline()
             try:
                 with context.config.view.doing(MoveState.IN_THE_WINDOW):
-                    return _once(context, live, guard, {"attempts": attempt, "rounds": caught.rounds})
+                    return _once(context, live, tool_end, {"attempts": attempt, "rounds": caught.rounds})
             except WindowMissed as error:
                 context.journal.write("window missed", attempt=attempt, found=error.found)
                 context.config.progress.say(f"     the window was opened again: {error.found}")
@@ -97,7 +97,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
+def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
     if not switch.offered(context, context.env.target):
         raise WindowMissed(
             "every process of the service to have Postgres open beside the file",
@@ -109,14 +109,14 @@ def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
     line = Timeline(context.config.observer)
     try:
-        guard.tell(watchdog.WINDOW)
+        tool_end.tell(watchdog.WINDOW)
         with live.hurried(LOCK_SECONDS):
-            facts |= _through(context, live, guard, line)
-        guard.tell(watchdog.OVER)
+            facts |= _through(context, live, tool_end, line)
+        tool_end.tell(watchdog.OVER)
     except (ToolError, *FAILURES, KeyboardInterrupt):
         if not context.lifting:  # It was not sent, so no store but the file can be open.
             watchdog.open_again(context.env, context.owner)
-            guard.tell(watchdog.OVER)
+            tool_end.tell(watchdog.OVER)
             context.journal.write(READ_ONLY_BEGINS, when=line.began)
             context.journal.write(READ_ONLY_ENDS)
         raise
@@ -126,7 +126,7 @@ def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[
     return facts
 
 
-def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Timeline) -> dict[str, Any]:
+def _through(context: RunContext, live: LiveTransfer, tool_end: Watchdog, line: Timeline) -> dict[str, Any]:
     owner, path = context.owner, context.env.legacy.path
     closing_check = fence_owner.of_this_game_or_open(owner, path)
     run_check = fence_owner.of_this_run(owner, path)
@@ -145,7 +145,7 @@ def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Tim
         if context.instant is not None:
             context.instant.take()
         line.mark("checks")
-        _lift(context, guard, line)
+        _lift(context, tool_end, line)
         line.mark("live")
     line.mark("moved")
     return {
@@ -167,7 +167,7 @@ def _soon(turning_fence: AbstractContextManager[sqlite3.Connection]) -> Iterator
         raise WindowMissed(error.expected, error.found, where=error.where, do=_LATER) from error
 
 
-def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
+def _lift(context: RunContext, tool_end: Watchdog, line: Timeline) -> None:
     """Send the point of no return. The budget is asked last."""
     if line.seconds > BUDGET_SECONDS:
         raise WindowMissed(
@@ -176,7 +176,7 @@ def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
             where=context.env.name,
             do=_LATER,
         )
-    guard.tell(watchdog.SENT)
+    tool_end.tell(watchdog.SENT)
     context.lifting = True
     with context.conn.transaction():
         context.held.require_proof()

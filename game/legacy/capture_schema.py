@@ -26,7 +26,7 @@ _MADE = (
 """Not AUTOINCREMENT: it would leave a table of SQLite's that nobody can drop. `log` tells one log from another."""
 
 _LINE = rf"INSERT INTO {TABLE}\(source, position, key, part\) (?:SELECT|VALUES)"
-_OURS = re.compile(
+_CAPTURE_TRIGGER = re.compile(
     r'CREATE TRIGGER "sudamr_fence_(?:[^"]|"")+" (?:BEFORE|AFTER) (?:INSERT|DELETE|UPDATE)'
     r'(?: OF (?:"(?:[^"]|"")*"(?:, )?)+)?'
     rf' ON "(?:[^"]|"")*"(?: WHEN [^;]*?)? BEGIN (?:{_LINE} (?:[^;\']|\'(?:[^\']|\'\')*\')*; )+END'
@@ -145,7 +145,7 @@ def triggers(conn: sqlite3.Connection) -> dict[str, str]:
         " AND substr(name, ?) = ?",
         (-len(SUFFIX), SUFFIX),
     )
-    return {str(name): str(text) for name, text in rows.fetchall() if _OURS.fullmatch(str(text))}
+    return {str(name): str(text) for name, text in rows.fetchall() if _CAPTURE_TRIGGER.fullmatch(str(text))}
 
 
 def state(conn: sqlite3.Connection) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ EVENTS = ("insert", "update", "delete")
 COLUMNS = ("id", "state", "pass_sha256", "message", "since", "run", "target")
 """Of the fence's table; before a fence bore its owner it had all but the last two."""
 
-_OURS = re.compile(
+_FENCE_TRIGGER = re.compile(
     r'CREATE TRIGGER "(?:[^"]|"")+" BEFORE (?:INSERT|UPDATE|DELETE) ON "(?:[^"]|"")*"'
     rf" BEGIN SELECT RAISE\(ABORT, '{FENCE_MESSAGE}: (?:fenced|moved)'\); END"
 )
@@ -88,7 +88,7 @@ def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
 
 
 def _triggers(conn: sqlite3.Connection) -> list[str]:
-    return [name for name, text in _existing(conn).items() if _OURS.fullmatch(text)]
+    return [name for name, text in _existing(conn).items() if _FENCE_TRIGGER.fullmatch(text)]
 
 
 def strangers(conn: sqlite3.Connection) -> list[str]:

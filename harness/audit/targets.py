@@ -25,13 +25,13 @@ class Target:
 
     def paths(self, root: Path) -> Sequence[str]:
         """Return the files, relative to the root. Raises ValueError for a pattern that no file matches."""
-        found = []
+        paths = []
         for pattern in self.files:
             matching = sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
             if not matching:
                 raise ValueError(f"harness/audit/targets.toml: no file {pattern}")
-            found += [path for path in matching if path not in found]
-        return found
+            paths += [path for path in matching if path not in paths]
+        return paths
 
 
 def _read() -> tuple[Target, ...]:

@@ -57,7 +57,7 @@ def clear(connection: psycopg.Connection) -> None:
 
 def _asked(pgconn: PGconn, query: str) -> tuple[str, ...]:
     """Return the first column of the answer; nothing if there is none in time."""
-    found: list[str] = []
+    values: list[str] = []
     deadline = time.monotonic() + ANSWER_SECONDS
     try:
         pgconn.send_query(query.encode())
@@ -69,9 +69,9 @@ def _asked(pgconn: PGconn, query: str) -> tuple[str, ...]:
                 pgconn.consume_input()
             result = pgconn.get_result()
             if result is None:
-                return tuple(found)
+                return tuple(values)
             if result.status == ExecStatus.TUPLES_OK:
-                found += [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
+                values += [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
     except (psycopg.OperationalError, TimeoutError):
         return ()
 

@@ -205,24 +205,24 @@ class _PlayerCheck:
             if request.outcome is not None:
                 yield from self._acknowledged(request, receipt)
             elif receipt is not None and not request.is_open:
-                told = f"no receipt, for it was refused: {request.refused}"
-                yield self._violation(Kind.ANSWERED_DIFFERENTLY, request.id, told, str(receipt["outcome"]))
+                expected = f"no receipt, for it was refused: {request.refused}"
+                yield self._violation(Kind.ANSWERED_DIFFERENTLY, request.id, expected, str(receipt["outcome"]))
         known = {form for request in self._asked for form in idempotency.forms(request.id)}
         for one in self.new:
             if one.request not in known:
                 yield self._violation(Kind.UNASKED, one.request, "no receipt", str(one.receipt["outcome"]))
 
     def _acknowledged(self, request: ClientRequest, receipt: Record | None) -> Iterator[Violation]:
-        told = f"{request.action}, answered {dict(request.outcome or {})}"
+        expected = f"{request.action}, answered {dict(request.outcome or {})}"
         if receipt is None:
             if not self._lines_of(request.id):  # Else the lines without their receipt are named.
-                yield self._violation(Kind.VANISHED, request.id, told, "neither receipt nor lines")
+                yield self._violation(Kind.VANISHED, request.id, expected, "neither receipt nor lines")
             return
         if json.loads(text(receipt, "outcome")) != request.outcome:
-            yield self._violation(Kind.ANSWERED_DIFFERENTLY, request.id, told, str(receipt["outcome"]))
+            yield self._violation(Kind.ANSWERED_DIFFERENTLY, request.id, expected, str(receipt["outcome"]))
         if receipt["command"] != decode(request.action, dict(request.fields)).body():
             yield self._violation(
-                Kind.ANSWERED_DIFFERENTLY, request.id, told, f"carried out: {text(receipt, 'command')}"
+                Kind.ANSWERED_DIFFERENTLY, request.id, expected, f"carried out: {text(receipt, 'command')}"
             )
 
     def _lines_of(self, request_id: str) -> int:

@@ -34,21 +34,21 @@ class Executed:
 
 def of_command(executed: Executed, kept: KeptReceipt, done: Done) -> Violation:
     """Name why a receipt is not what the rules give. executed: all before it."""
-    found = kept.granted
+    granted = kept.granted
     if isinstance(done, str):
         kind = Kind.DOUBLE_GRANT if done.startswith(("refused", "granted before")) else Kind.NOT_BY_THE_RULES
-        return Violation(kind, executed.player, kept.request, done, f"granted {_shown(found)}")
-    expected, lines = Counter(_lines(done)), Counter(_lines(found))
+        return Violation(kind, executed.player, kept.request, done, f"granted {_shown(granted)}")
+    expected, lines = Counter(_lines(done)), Counter(_lines(granted))
     kind = Kind.NOT_BY_THE_RULES
     more, fewer = lines - expected, expected - lines
-    if found.outcome == done.outcome and more and not fewer and set(more) <= set(expected):
+    if granted.outcome == done.outcome and more and not fewer and set(more) <= set(expected):
         kind = Kind.DOUBLE_GRANT
-    elif found.outcome == done.outcome and fewer and not more:
+    elif granted.outcome == done.outcome and fewer and not more:
         kind = Kind.TORN
     elif unseen := _unseen(executed, kept):
-        as_if = f"{kept.request} as if it had not been, which granted {_shown(found)}"
+        as_if = f"{kept.request} as if it had not been, which granted {_shown(granted)}"
         return Violation(Kind.LOST_UPDATE, executed.player, unseen.request, _shown(done), as_if)
-    return Violation(kind, executed.player, kept.request, _shown(done), _shown(found))
+    return Violation(kind, executed.player, kept.request, _shown(done), _shown(granted))
 
 
 def _unseen(executed: Executed, kept: KeptReceipt) -> KeptReceipt | None:

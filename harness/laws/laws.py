@@ -112,8 +112,8 @@ def _enter(account: Account, receipt: Record, ledger: Sequence[Record], history:
     if action == "combine":
         need(account.item(outcome["item"])["name"] == outcome["name"], "the item that was made", outcome["item"])
     for name in expected.keys() | outcome.keys():
-        told, follows = outcome.get(name), expected.get(name)
-        need(told == follows, f"{name} {_shown(follows)}", _shown(told))
+        answered, entered = outcome.get(name), expected.get(name)
+        need(answered == entered, f"{name} {_shown(entered)}", _shown(answered))
 
 
 def _action(receipt: Record) -> str:
@@ -142,10 +142,10 @@ def _state(account: Account, now: Rows) -> Iterator[Breach]:
                 yield Breach(account.player, at, "no such row" if expected is None else "a row", _row(found))
                 continue
             for column in columns:
-                follows, there = as_json(expected.get(column)), as_json(found.get(column))
-                if follows != there:
+                entered, stored = as_json(expected.get(column)), as_json(found.get(column))
+                if entered != stored:
                     law = f"{at}.{column} = opening + receipts"
-                    yield Breach(account.player, law, _shown(follows), _shown(there))
+                    yield Breach(account.player, law, _shown(entered), _shown(stored))
 
 
 def _forge_xp(account: Account, opening: Rows, now: Rows) -> Iterator[Breach]:

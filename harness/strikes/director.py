@@ -86,14 +86,14 @@ class Director:
     def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         """Hold a round trip; see harness.wire."""
         application = session.opened_as.get("application_name", "")
-        ours = application.startswith("sudamr")
-        who = _OF_A_RUN.sub("", application) if ours else "pg_dump and its like"
+        by_tool = application.startswith("sudamr")
+        who = _OF_A_RUN.sub("", application) if by_tool else "pg_dump and its like"
         if session.opened_as.get("database", "").startswith(SCRATCH):
-            ours, who = False, "in the scratch database"
+            by_tool, who = False, "in the scratch database"
         within = session in self._within
         for border in trip.borders:
             (self._within.add if border == "BEGIN" else self._within.discard)(session)
-        store = Store.POSTGRES if ours else Store.TOOLS
+        store = Store.POSTGRES if by_tool else Store.TOOLS
         return self._arrive(Event(self._step, store, who, trip.sql, within)) or Pass()
 
     def answered(self, session: ProxySession, trip: RoundTrip) -> None:

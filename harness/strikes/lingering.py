@@ -29,10 +29,10 @@ class OldProcess:
     """The owner's side. `log`: what its players asked and were told."""
 
     def __init__(self, url: str, scripts: dict[str, Script]) -> None:
-        self._line, theirs = FORK.Pipe()
-        self._process = FORK.Process(target=_serve, args=(url, scripts, theirs), daemon=True)
+        self._line, child_end = FORK.Pipe()
+        self._process = FORK.Process(target=_serve, args=(url, scripts, child_end), daemon=True)
         self._process.start()
-        theirs.close()
+        child_end.close()
         self._lock = threading.Lock()
         self.log = ClientLog()
         self.ready()
@@ -97,7 +97,7 @@ def _serve(url: str, scripts: dict[str, Script], line: Connection) -> None:
 
 def _status(status: Callable[[], object]) -> dict[str, object]:
     try:
-        said = status()
+        answer = status()
     except StoreFailure as error:
         return {"engine": "", "store": "", "fence": str(error)}
-    return {name: getattr(said, name) for name in ("engine", "store", "fence")}
+    return {name: getattr(answer, name) for name in ("engine", "store", "fence")}

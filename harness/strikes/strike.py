@@ -109,16 +109,16 @@ class Run:
         order = Order(world.env, world.folder, world.server.handle(), runbook, abort, self._output, **order_more)
         self.command = order.line
         self._output.write_text("")
-        ours, theirs = (None, None) if director is None else tool.FORK.Pipe()
-        self._process: BaseProcess = tool.FORK.Process(target=tool.run, args=(order, theirs))
+        parent_end, child_end = (None, None) if director is None else tool.FORK.Pipe()
+        self._process: BaseProcess = tool.FORK.Process(target=tool.run, args=(order, child_end))
         self._process.start()
         if director is not None:
-            assert ours is not None
-            assert theirs is not None
+            assert parent_end is not None
+            assert child_end is not None
             assert self._process.pid is not None
-            theirs.close()
+            child_end.close()
             director.pid = self._process.pid
-            threading.Thread(target=director.serve, args=(ours,), name="director", daemon=True).start()
+            threading.Thread(target=director.serve, args=(parent_end,), name="director", daemon=True).start()
 
     def wait(self) -> int:
         """Wait for its end and return its exit code. Raises TimeoutError."""

@@ -30,7 +30,7 @@ from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server, Tool
 from game.legacy import fence as legacy_fence
 from harness.strikes.events import BESIDE, PART, SNAPSHOT, Store
-from harness.strikes.runbooks import LIVE, runbooks, told
+from harness.strikes.runbooks import LIVE, announcing, runbooks
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["harness.strikes.preloaded"])
@@ -88,7 +88,9 @@ def run(order: Order, line: Connection | None) -> None:
     with Signals() as signals, outcome(None) as out:
         out.at_end, out.signals = partial(ending.ended, order.env), signals
         report = engine.run(
-            order.env, told(runbooks()[order.runbook], enter), replace(config, signals=signals, progress=out.progress)
+            order.env,
+            announcing(runbooks()[order.runbook], enter),
+            replace(config, signals=signals, progress=out.progress),
         )
         out.end(str(report.verdict))
 

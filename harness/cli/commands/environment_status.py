@@ -48,7 +48,7 @@ class Status:
     answers: tuple[StatusRow, ...]
 
     @property
-    def found(self) -> dict[str, str | list[str]]:
+    def values(self) -> dict[str, str | list[str]]:
         """Return the answers for machines; a service's URL is its name."""
         return {row.name: row.value for row in self.answers}
 
