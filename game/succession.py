@@ -17,8 +17,8 @@ from game.rows import Rows
 from game.unit_of_work import Engine, FenceView, PairedStore, StoreStatus, Unit
 
 
-class Verdict(StrEnum):
-    """The decision of a process, by what the store that it serves and the other one showed.
+class StoreChoice(StrEnum):
+    """The choice of a process, by what the store that it serves and the other one showed.
 
     STAY: the served store is open. FOLLOW: serve the other one. WAIT: the served store was closed for the other one,
     which is not open yet or does not answer. REFUSE: it was closed, and not for the other one. UNKNOWN: the served
@@ -32,19 +32,19 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-def judge(served: FenceView | None, other: FenceView | None) -> Verdict:
-    """Return the verdict. None: the store does not answer. served must have been read before other."""
+def judge(served: FenceView | None, other: FenceView | None) -> StoreChoice:
+    """Return the choice. None: the store does not answer. served must have been read before other."""
     if served is None:
-        return Verdict.UNKNOWN
+        return StoreChoice.UNKNOWN
     if served.state == "open":
-        return Verdict.STAY
+        return StoreChoice.STAY
     if served.peer is None or served.peer == served.identity:
-        return Verdict.REFUSE
+        return StoreChoice.REFUSE
     if other is None:
-        return Verdict.WAIT
+        return StoreChoice.WAIT
     if not names(served, other):
-        return Verdict.REFUSE
-    return Verdict.FOLLOW if other.state == "open" else Verdict.WAIT
+        return StoreChoice.REFUSE
+    return StoreChoice.FOLLOW if other.state == "open" else StoreChoice.WAIT
 
 
 def names(served: FenceView, other: FenceView) -> bool:

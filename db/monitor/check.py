@@ -76,7 +76,7 @@ class Check:
     limit: Limit
     measure: Callable[[Any], Measured]
     defect: str
-    not_judged: str
+    not_judged: str = "never"
     do: str
     statistics: bool = False
 

@@ -21,7 +21,7 @@ from game.service.metrics import Held
 from game.service.pair import StorePair
 from game.service.problems import Rejected
 from game.service.traffic import ASK_AGAIN, Capacity
-from game.succession import Hurried, Verdict
+from game.succession import Hurried, StoreChoice
 from game.unit_of_work import PairedStore, Store
 
 T = TypeVar("T")
@@ -141,13 +141,13 @@ class PairAdmission(Admission):
         The window may have begun with nobody here to tell: those at work all wait for the lock of the store's mover.
         """
         try:
-            verdict = await hold.look()
+            choice = await hold.look()
         except Expired as expired:
             hold.end = expired.end
             raise Rejected("too_busy", ASK_AGAIN) from None
-        if verdict is Verdict.WAIT:
+        if choice is StoreChoice.WAIT:
             self._lookout.note_closed()
-        elif verdict is not Verdict.FOLLOW and not self._room.has_queue:
+        elif choice is not StoreChoice.FOLLOW and not self._room.has_queue:
             hold.end = Held.REFUSED
             raise Rejected("too_busy", ASK_AGAIN)
 
@@ -164,12 +164,12 @@ class PairAdmission(Admission):
         with self._holding.hold(request.receive, deadline) as hold:
             self._lookout.note_closed()
             try:
-                verdict = await hold.look()
+                choice = await hold.look()
             except Expired as expired:
                 hold.end = expired.end
                 raise met from None
             await hold.place(self._room)
-            return verdict in GOES_ON, hold.deadline
+            return choice in GOES_ON, hold.deadline
 
 
 def _hurried(store: PairedStore, deadline: float) -> Hurried:

@@ -19,7 +19,7 @@ from game.service.lookout import GOES_ON, Lookout
 from game.service.metrics import Held, Metrics
 from game.service.problems import Rejected
 from game.service.traffic import ASK_AGAIN, Capacity
-from game.succession import Verdict
+from game.succession import StoreChoice
 
 HELD_A_SECOND = 300
 """Requests that a process holds at most, for each second of HOLD_MS: about as many as it carries out in that time."""
@@ -86,17 +86,17 @@ class Hold:
         """
         self.lookout.note_closed()
         try:
-            verdict = await self.look()
-            if verdict in (Verdict.WAIT, Verdict.UNKNOWN) and self.lookout.is_window:
+            choice = await self.look()
+            if choice in (StoreChoice.WAIT, StoreChoice.UNKNOWN) and self.lookout.is_window:
                 waiting = self.lookout.wait()
                 try:
-                    verdict = await self.until(waiting)
+                    choice = await self.until(waiting)
                 finally:
                     self.lookout.leave(waiting)
         except Expired as expired:
             self.end = expired.end
             raise met or self._closed() from None
-        if verdict not in GOES_ON:
+        if choice not in GOES_ON:
             self.end = Held.REFUSED
             raise met or self._closed()
 
@@ -104,10 +104,10 @@ class Hold:
         """Return what the request would have met."""
         return Moved("moved") if self.lookout.pair.is_moved else Fenced("fenced")
 
-    async def look(self) -> Verdict:
+    async def look(self) -> StoreChoice:
         """Return what a look shows that begins now. Raises Expired."""
-        verdict: Verdict = await self.until(self.lookout.look())
-        return verdict
+        choice: StoreChoice = await self.until(self.lookout.look())
+        return choice
 
     async def place(self, room: Capacity) -> None:
         """Wait for a place among those at work, in the order of the queue. Raises Rejected at the end of the time."""

@@ -15,7 +15,7 @@ from functools import partial
 from game.service.logs import logger
 from game.service.metrics import Metrics
 from game.service.pair import Changed, StorePair
-from game.succession import Verdict
+from game.succession import StoreChoice
 from game.unit_of_work import PairedStore
 
 PROBE_SECONDS = 0.005
@@ -23,8 +23,8 @@ TEND_SECONDS = 1.0
 END_SECONDS = 0.2
 """At the end of the process, for each thread; one that just then connects to a server that is away ends with it."""
 
-GOES_ON = (Verdict.STAY, Verdict.FOLLOW)
-ENDS_A_WAIT = (*GOES_ON, Verdict.REFUSE)
+GOES_ON = (StoreChoice.STAY, StoreChoice.FOLLOW)
+ENDS_A_WAIT = (*GOES_ON, StoreChoice.REFUSE)
 
 
 class Lookout:
@@ -38,8 +38,8 @@ class Lookout:
         self._metrics = metrics
         self._hold_seconds = hold_seconds
         self._report = report
-        self._asked: list[asyncio.Future[Verdict]] = []
-        self._waiting: dict[asyncio.Future[Verdict], None] = {}
+        self._asked: list[asyncio.Future[StoreChoice]] = []
+        self._waiting: dict[asyncio.Future[StoreChoice], None] = {}
         """In the order in which they came: so they go on, and so they get their places."""
         self._closed_at: float | None = None
         self._lock = threading.Lock()
@@ -69,7 +69,7 @@ class Lookout:
         """
         return self._closed_at is not None and self._loop.time() < self._closed_at + self._hold_seconds
 
-    def look(self) -> asyncio.Future[Verdict]:
+    def look(self) -> asyncio.Future[StoreChoice]:
         """Return what a look will show that begins from now on."""
         asked = self._loop.create_future()
         with self._lock:
@@ -82,7 +82,7 @@ class Lookout:
         if self._closed_at is None:
             self._closed_at = self._loop.time()
 
-    def wait(self) -> asyncio.Future[Verdict]:
+    def wait(self) -> asyncio.Future[StoreChoice]:
         """Return what will end the wait; `leave` it when it is waited for no longer."""
         waiting = self._loop.create_future()
         with self._lock:
@@ -90,7 +90,7 @@ class Lookout:
         self._wake.set()
         return waiting
 
-    def leave(self, waiting: asyncio.Future[Verdict]) -> None:
+    def leave(self, waiting: asyncio.Future[StoreChoice]) -> None:
         """Cancel a wait that `wait` returned. Harmless if it has ended."""
         with self._lock:
             self._waiting.pop(waiting, None)
@@ -123,25 +123,25 @@ class Lookout:
             if self._ended.wait(TEND_SECONDS):
                 return
 
-    def _look(self, asked: list[asyncio.Future[Verdict]]) -> None:
+    def _look(self, asked: list[asyncio.Future[StoreChoice]]) -> None:
         """Look once, and tell the loop."""
         try:
-            verdict: Verdict | Exception = self.pair.look()
+            choice: StoreChoice | Exception = self.pair.look()
         except Exception as error:  # noqa: BLE001  # raised in each request that asked, and reported there
-            verdict = error
+            choice = error
             if not asked:
                 self._report(error)
         with suppress(RuntimeError):  # The loop has ended, and with it whoever asked.
-            self._loop.call_soon_threadsafe(partial(self._settle, asked, verdict))
+            self._loop.call_soon_threadsafe(partial(self._settle, asked, choice))
 
-    def _settle(self, asked: list[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
+    def _settle(self, asked: list[asyncio.Future[StoreChoice]], choice: StoreChoice | Exception) -> None:
         """Answer those who asked, and let those who wait go on. Runs on the event loop."""
-        _answer(asked, verdict)
-        if verdict in ENDS_A_WAIT:
+        _answer(asked, choice)
+        if choice in ENDS_A_WAIT:
             self._closed_at = None
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
-            _answer(waiting, verdict)
+            _answer(waiting, choice)
 
     def _changed(self, served: PairedStore, changed: Changed) -> None:
         self._show(served)
@@ -167,11 +167,11 @@ class Lookout:
         self._was_ready = ready
 
 
-def _answer(futures: Iterable[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
+def _answer(futures: Iterable[asyncio.Future[StoreChoice]], choice: StoreChoice | Exception) -> None:
     for future in futures:
         if future.done():
             continue
-        if isinstance(verdict, Exception):
-            future.set_exception(verdict)
+        if isinstance(choice, Exception):
+            future.set_exception(choice)
         else:
-            future.set_result(verdict)
+            future.set_result(choice)

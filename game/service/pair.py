@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from game.errors import StoreFailure
 from game.service.openapi import NextStore
-from game.succession import Verdict, judge
+from game.succession import StoreChoice, judge
 from game.unit_of_work import FenceView, PairedStore, StoreStatus
 
 CAN_NOT_ASK = (StoreFailure, sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Error)
@@ -23,7 +23,7 @@ CAN_NOT_ASK = (StoreFailure, sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Erro
 
 
 @dataclass(slots=True, eq=False)
-class Side:
+class ProbedStore:
     """A store, and the store object with one connection on which it is asked.
 
     view: its fence as it was last shown; None where it does not answer. warm: its pool is open. why: what is wrong.
@@ -66,8 +66,8 @@ class StorePair:
     thread that looked.
     """
 
-    first: Side
-    second: Side
+    first: ProbedStore
+    second: ProbedStore
     changed: Callable[[PairedStore, Changed], None] = lambda _store, _changed: None
     _swapped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +83,7 @@ class StorePair:
         view = self._sides()[0].view
         return view is not None and view.state == "moved"
 
-    def look(self) -> Verdict:
+    def look(self) -> StoreChoice:
         """Ask the served store and, unless it is open, the other one; change to the other one where the rule says so.
 
         Costs a small read of each. Another store that did not answer last is not asked here: `tend` does that, since a
@@ -95,12 +95,12 @@ class StorePair:
             if view is None or view.state == "open":
                 return judge(view, None)
             other_view = other.ask() if other.view is not None else None
-            verdict = judge(view, other_view)
-            if verdict is Verdict.FOLLOW:
+            choice = judge(view, other_view)
+            if choice is StoreChoice.FOLLOW:
                 assert other_view is not None
                 self._swapped = not self._swapped
                 self.changed(other.store, Changed(view, other_view))
-            return verdict
+            return choice
 
     def tend(self) -> bool:
         """Reach the other store, and open its pool once. Returns True if it is ready. Can take seconds."""
@@ -130,7 +130,7 @@ class StorePair:
             ready=not self.unready(served, other),
         )
 
-    def unready(self, served: Side | None = None, other: Side | None = None) -> str:
+    def unready(self, served: ProbedStore | None = None, other: ProbedStore | None = None) -> str:
         """Say why the other store could not be served if the game moved to it now; "" if it could."""
         if served is None or other is None:
             served, other = self._sides()
@@ -152,6 +152,6 @@ class StorePair:
         self.first.close()
         self.second.close()
 
-    def _sides(self) -> tuple[Side, Side]:
+    def _sides(self) -> tuple[ProbedStore, ProbedStore]:
         """Return the served side and the other one."""
         return (self.second, self.first) if self._swapped else (self.first, self.second)

@@ -27,7 +27,7 @@ from harness.audit.generated import GeneratedMutation, generate
 from harness.audit.preloaded import LATE
 from harness.audit.report import AuditReport, Result, judged
 from harness.audit.run import started_copies, stopped_at_an_error
-from harness.audit.targets import TARGETS, Target
+from harness.audit.targets import TARGETS, AuditTarget
 
 _SHARD = re.compile(r"(\d{1,4})/(\d{1,4})")
 
@@ -105,7 +105,7 @@ def _parts(shard: str) -> tuple[int, int]:
     return part, of
 
 
-def _recorded(copy: Copy, of: Sequence[str], target: Target, progress: Progress) -> Coverage:
+def _recorded(copy: Copy, of: Sequence[str], target: AuditTarget, progress: Progress) -> Coverage:
     progress.say(f"which lines its tests run: {', '.join(target.tests)}")
     coverage, ran = record(copy, of, target.tests, RECORD_SECONDS, "-n2", "--dist=worksteal")
     if ran.code not in {PASSED, FAILED} or not coverage.seconds:

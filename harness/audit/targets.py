@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class AuditTarget:
     """Files, as paths or globs. tests: who may notice, as pytest's arguments.
 
     guards: their guards and comparisons are broken; lists: each element of their named lists is dropped; functions:
@@ -34,10 +34,10 @@ class Target:
         return paths
 
 
-def _read() -> tuple[Target, ...]:
+def _read() -> tuple[AuditTarget, ...]:
     entries = tomllib.loads(files("harness.audit").joinpath("targets.toml").read_text("utf-8"))["target"]
     return tuple(
-        Target(
+        AuditTarget(
             tuple(entry.pop("files")),
             tuple(entry.pop("tests")),
             functions=frozenset(entry.pop("functions", ())),

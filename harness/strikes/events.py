@@ -16,7 +16,7 @@ BESIDE = "beside"
 """The step of what a thread beside the steps does: which step is under way by then is chance."""
 
 
-class Store(StrEnum):
+class Location(StrEnum):
     """Where an event happens. TOOLS: a round trip of a program that the tool started, or in its scratch database."""
 
     POSTGRES = "postgres"
@@ -34,7 +34,7 @@ class Event:
     """
 
     step: str
-    store: Store
+    store: Location
     who: str
     text: str
     within: bool = False
@@ -47,7 +47,7 @@ class Event:
     @property
     def keeps(self) -> bool:
         """Return True if what a later run acts upon may change: a commit, a change outside of one, a rename."""
-        if self.store in (Store.FILE, Store.PROGRAM):
+        if self.store in (Location.FILE, Location.PROGRAM):
             return self.changes and self.text.startswith(("rename", "remove"))
         return self.changes and not self._does.endswith(WITHIN)
 
@@ -58,10 +58,10 @@ class Event:
 
     @property
     def _does(self) -> str:
-        if self.store in (Store.FILE, Store.PROGRAM):
+        if self.store in (Location.FILE, Location.PROGRAM):
             return self.text
         what = _what(self.text)
-        if what == READ or self.store is Store.TOOLS:
+        if what == READ or self.store is Location.TOOLS:
             return READ
         if COMMIT in what:
             return what
@@ -80,7 +80,7 @@ class Position:
     n: int
     keeps: bool
     changes: bool
-    store: Store
+    store: Location
 
     def __str__(self) -> str:
         return f"{self.step}: {self.kind} #{self.n}"

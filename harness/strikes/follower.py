@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 
 from game.errors import StoreFailure
 from game.service.openapi import ABILITIES
-from game.service.pair import Side, StorePair
+from game.service.pair import ProbedStore, StorePair
 from game.stores import open_probe, open_store
 from game.unit_of_work import PairedStore, Store
 
@@ -57,8 +57,8 @@ class Follower:
             url, beside = (self._routed(values.get(name) or "") for name in ("DATABASE_URL", "DATABASE_URL_NEXT"))
             self._store, self._since = open_store(url, pool_size=2), since
             if beside:
-                other = Side(open_store(beside, pool_size=2), open_probe(beside))
-                self._pair = StorePair(Side(self._store, open_probe(url)), other)
+                other = ProbedStore(open_store(beside, pool_size=2), open_probe(beside))
+                self._pair = StorePair(ProbedStore(self._store, open_probe(url)), other)
                 self._pair.tend()
         if self._pair is None:
             return self._store

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,7 +20,7 @@ from game.service.openapi import ABILITIES
 from game.stores import open_store
 from harness.history.client_log import ClientLog
 from harness.load.scripts import Script
-from harness.strikes.players import Players
+from harness.strikes.players import Players, repeating
 from harness.strikes.tool import FORK
 
 PAUSE_SECONDS = 0.05
@@ -54,22 +55,9 @@ class OldProcess:
         self.log = ClientLog(earlier=self._ask(requests))
         return len(self.log.grants) > before
 
-    @contextmanager
-    def playing(self) -> Iterator[None]:
-        """Have its players ask all the time, for as long as the block lasts."""
-        over = threading.Event()
-
-        def play() -> None:
-            while not over.wait(PAUSE_SECONDS):
-                self.play(1)
-
-        thread = threading.Thread(target=play, name="old players", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def playing(self) -> AbstractContextManager[None]:
+        """Let its players ask all the time, for as long as the block lasts."""
+        return repeating(partial(self.play, 1), PAUSE_SECONDS, "old players")
 
     def end(self) -> None:
         """End it, as an operator does who was told of it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from game.dispatch import Request, dispatch
@@ -22,6 +22,24 @@ from harness.load.scripts import Script
 CHANCE = partial(Chance, "dice-of-the-strikes")
 NOON_MS = 1_800_000_000_000
 PAUSE_SECONDS = 0.02
+
+
+@contextmanager
+def repeating(act: Callable[[], object], pause_seconds: float, name: str) -> Iterator[None]:
+    """Call `act` again and again on a thread of this name, for as long as the block lasts; its last call is awaited."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(pause_seconds):
+            act()
+
+    thread = threading.Thread(target=repeat, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Players:
@@ -48,22 +66,9 @@ class Players:
         for _ in range(requests):
             self._next()
 
-    @contextmanager
-    def playing(self) -> Iterator[None]:
+    def playing(self) -> AbstractContextManager[None]:
         """Play on a thread for as long as the block lasts."""
-        over = threading.Event()
-
-        def play() -> None:
-            while not over.wait(PAUSE_SECONDS):
-                self._next()
-
-        thread = threading.Thread(target=play, name="players", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return repeating(self._next, PAUSE_SECONDS, "players")
 
     def settle(self) -> None:
         """Ask for everything again that was answered, and for what was not: each answer has to be the same."""

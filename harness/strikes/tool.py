@@ -29,7 +29,7 @@ from db.environments import Environment
 from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server, Tool
 from game.legacy import fence as legacy_fence
-from harness.strikes.events import BESIDE, PART, SNAPSHOT, Store
+from harness.strikes.events import BESIDE, PART, SNAPSHOT, Location
 from harness.strikes.runbooks import LIVE, announcing, runbooks
 
 FORK = multiprocessing.get_context("forkserver")
@@ -125,7 +125,7 @@ class Narrator:
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "subprocess.Popen":
-            self._say(Store.PROGRAM, "", Path(os.fsdecode(arguments[0])).name)
+            self._say(Location.PROGRAM, "", Path(os.fsdecode(arguments[0])).name)
         elif event == "open":
             path, _mode, flags = arguments
             if isinstance(flags, int) and flags & _WRITES:
@@ -137,7 +137,7 @@ class Narrator:
         text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
         if text.startswith(self._folder):
             name = self._name(text)
-            self._say(Store.FILE, "", name if name in (SNAPSHOT, PART) else f"{operation} {name}")
+            self._say(Location.FILE, "", name if name in (SNAPSHOT, PART) else f"{operation} {name}")
 
     def _connect(self, connect: Callable[..., sqlite3.Connection], path: Any, *more: Any, **named: Any) -> Any:
         connection = connect(path, *more, **named)
@@ -147,7 +147,7 @@ class Narrator:
 
         def trace(statement: str) -> None:
             if not statement.startswith("--"):  # What a trigger runs is part of the statement that fired it.
-                self._say(Store.SQLITE, name, statement, within=connection.in_transaction)
+                self._say(Location.SQLITE, name, statement, within=connection.in_transaction)
 
         connection.set_trace_callback(trace)
         return connection

@@ -203,7 +203,6 @@ CHECKS = (
         limit=Limit(0, "keys", "the server does not check a foreign key whose triggers are disabled"),
         measure=lambda look: look.worst(CONSTRAINTS_OFF, [look.env.target_direct.schema]),
         defect="ALTER TABLE ... DISABLE TRIGGER ALL",
-        not_judged="never",
         do="ALTER TABLE NAME ENABLE TRIGGER ALL; as a superuser, then look at the triggers of the fence.",
     ),
 )

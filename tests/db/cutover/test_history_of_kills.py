@@ -24,7 +24,7 @@ from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
 from harness.history.checking import Judged
 from harness.history.recording import HistoryRecorder, heads
-from harness.history.violations import Kind
+from harness.history.violations import ViolationKind
 from harness.load import scripts
 from harness.load.virtual_users import VirtualUsers
 from tests.db.cutover.cutover_world import (
@@ -149,7 +149,7 @@ def test_writes_that_a_rollback_discards_are_named_one_by_one(played: Played) ->
         kept |= set(
             file.execute("SELECT user_id, request_id FROM sudamr_action_receipts")
         )  # Some were asked for again.
-    assert judged.kinds - {Kind.ANSWERED_DIFFERENTLY} == {Kind.VANISHED}
+    assert judged.kinds - {ViolationKind.ANSWERED_DIFFERENTLY} == {ViolationKind.VANISHED}
     assert lost - kept
     assert lost - kept <= {(violation.player, violation.request) for violation in judged.violations}
 

@@ -18,7 +18,7 @@ from db.cutover.runbook import Runbook
 from db.servers import Server
 from harness.strikes import world as worlds
 from harness.strikes.director import BETWEEN, How
-from harness.strikes.events import Store, positions
+from harness.strikes.events import Location, positions
 from harness.strikes.runbooks import runbooks, start_of
 from harness.strikes.strike import Case, Then
 from harness.strikes.sweep import Strikes, moves, steps
@@ -93,7 +93,9 @@ def test_a_connection_that_drops_while_a_run_reads_how_the_move_stands_is_no_def
     name: str, strikes: Strikes
 ) -> None:
     reads = [
-        p for p in positions(strikes.events(name)) if (p.step, p.store, p.changes) == (BETWEEN, Store.POSTGRES, False)
+        p
+        for p in positions(strikes.events(name))
+        if (p.step, p.store, p.changes) == (BETWEEN, Location.POSTGRES, False)
     ]
 
     counts = strikes.try_cases(name, [Case(reads[n], How.CUT, Then.AGAIN) for n in (1, 6)])
