@@ -1,9 +1,9 @@
-"""The rule by which a process that has two stores open serves one of them. It asks nothing: it judges what they showed.
+"""The rule by which a process that has two stores open serves one of them. It reads no store: it judges their fences.
 
-A store that is open is served. One that is fenced or moved is left for the other one, where that is open and both name
-each other: what names nobody could be any fence, and what answers could be a copy, or yesterday's attempt. For the same
-reason a store that only does not answer is never left. The rule is the same in both directions, so a process follows a
-rollback as it followed the cutover.
+An open store is served. A fenced or moved store is left for the other one only if that is open and both name each
+other: a fence that names nobody could be anybody's, and an open store could be a copy, or of yesterday's attempt. For
+the same reason a store that does not answer is never left. The rule is the same in both directions, so a process
+follows a rollback as it followed the cutover.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from game.unit_of_work import Engine, FenceView, PairedStore, StoreStatus, Unit
 
 
 class StoreChoice(StrEnum):
-    """The choice of a process, by what the store that it serves and the other one showed.
+    """The choice of a process, by the fences of the served store and of the other one.
 
     STAY: the served store is open. FOLLOW: serve the other one. WAIT: the served store was closed for the other one,
     which is not open yet or does not answer. REFUSE: it was closed, and not for the other one. UNKNOWN: the served

@@ -102,7 +102,7 @@ class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
     lifting: this process has sent the transaction of the point of no return. live: the live copy of this process, once
-    one was opened. instant: the session that keeps what Postgres was in the window.
+    one was opened. instant: the session that holds the snapshot of Postgres taken in the window.
     """
 
     verb: str

@@ -60,7 +60,7 @@ class Journal:
     def write(self, event: str, step: str = "", /, *, when: float | None = None, **facts: Any) -> None:
         """Add a line and flush it to disk; if it can't be written, pass it to `unwritten`.
 
-        when: epoch seconds, of what happened a moment ago where nothing could be written: in a window.
+        when: epoch seconds, for a line about an earlier moment, such as one inside a window, where nothing is written.
         """
         cleaned = {name: printable.field(fact, name, FACT_CHARACTERS) for name, fact in facts.items()}
         at = _now().timestamp() if when is None else when

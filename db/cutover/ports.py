@@ -40,7 +40,7 @@ class Smoke(Protocol):
 
 
 class Observer(Protocol):
-    """Told before and after each step, and at the beginning of a window: a rehearsal acts there, a test dies there."""
+    """Called before and after each step, and at the beginning of a window. Rehearsals and tests act there."""
 
     def __call__(self, when: When, step: str) -> None:
         """Act at this moment of a run. step: the step's name."""

@@ -81,7 +81,7 @@ class RunOf(Protocol):
 
 
 class LeftToGoOn(Inconclusive):
-    """Raised by a step whose state players do not notice and another run goes on from: nothing is undone for it."""
+    """Raised by a step that another run can go on from and that players do not notice: nothing is undone."""
 
 
 def never(status: MoveStatus) -> bool:

@@ -38,7 +38,7 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 @dataclass(frozen=True, slots=True)
 class NextReady:
-    """The other store of a process, as it says at /readyz. ready: it would serve it at once if the game moved there."""
+    """The second store of a process, as /readyz shows it. ready: it would be served at once if the game moved."""
 
     engine: str
     store: str

@@ -1,10 +1,11 @@
-"""A process that stands beside a window: it settles what a tool leaves that dies in it, or that is stopped for long.
+"""A watchdog process for each window: if the tool dies or hangs in the window, it lets players play again.
 
-The tool writes to the pipe that it waits on: the window begins, the point of no return is sent, the window is over.
-When the pipe closes in between, the tool is gone; when nothing comes for longer than a window may last, it is ended.
-What was not sent can't have happened, so the legacy file is opened at once. What was sent is asked of Postgres, under
-the lock that the dead session has lost by then: live, and the file says that it moved; else it is opened. While
-Postgres does not answer nothing is opened. A copy that was not finished stays, and the next run goes on with it.
+The tool writes to the watchdog's pipe: the window begins, the point of no return is sent, the window is over. If the
+pipe closes inside a window, the tool is gone; if nothing comes for longer than a window may last, the watchdog kills
+the tool. If the point of no return was not sent, the legacy file is opened at once. If it was sent, the watchdog takes
+the run lock, which the dead session has lost by then, and reads the phase from Postgres: if it is live, the file's
+fence says that the game moved; else the file is opened. While Postgres does not answer nothing is opened. A copy that
+was not finished stays, and the next run goes on with it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from game.legacy.fence_schema import Owner
 from game.urls import LegacyUrl, PostgresUrl
 
 LONGEST_SECONDS = 3.0
-"""So long a tool may say nothing in a window: three times the budget. Then it is ended."""
+"""A tool that writes nothing for so long inside a window is killed: three times the window's budget."""
 
 START_SECONDS = 30.0
 SETTLE_SECONDS = 120.0
@@ -122,7 +123,7 @@ def _next_message(seconds: float | None, tool: int) -> bytes:
 
 
 def settle(guarded: Guarded, *, sent: bool) -> int:
-    """Open the file, or have it say that it moved; see the module. Returns the exit code."""
+    """Open the file, or turn its fence to moved, as the module's text says. Returns the exit code."""
     began = time.monotonic()
     journal = Journal(guarded.folder)
     if not sent:
@@ -158,7 +159,7 @@ def _settle_sent(guarded: Guarded) -> Phase:
 
 
 def _unplayed(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
-    """Play nothing: what is settled here was smoked before the window."""
+    """Play nothing: the smoke test ran before the window."""
     del services, store, pass_token
     return SmokeResult(0)
 

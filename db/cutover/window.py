@@ -34,13 +34,13 @@ from game.legacy import capture_schema, sqlite_values
 from game.tables import CANARY_PREFIX
 
 BUDGET_SECONDS = 1.0
-"""From the fence to the moment when the transaction of the point of no return is sent."""
+"""Seconds from the fence to the moment at which the transaction of the point of no return is sent."""
 
 LOCK_SECONDS = 0.3
-"""How long the file's write lock is waited for. Players write meanwhile; a writer that keeps it longer is no player."""
+"""Seconds to wait for the file's write lock. Players write meanwhile; a writer that keeps it longer is not a player."""
 
 ATTEMPTS = 5
-"""A window that does not fit its budget is opened again, and tried again after further rounds."""
+"""Windows that are tried. One that does not fit its budget opens the file again, and further rounds follow."""
 
 
 _LATER = "Players play on the legacy file. Choose a quieter hour, and run again: the copy goes on where it is."
@@ -74,9 +74,9 @@ class Timeline:
 
 
 def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
-    """Catch up, and go through the window; where it can't be met, players go on playing and it is tried again.
+    """Catch up, and pass the window. If one does not fit its budget, players go on playing and another one is tried.
 
-    A watchdog process stands by: whatever becomes of this one, players play again within moments.
+    A watchdog process stands by: if this process dies or hangs, players play again within moments.
 
     Raises WindowMissed after the last try, and whatever a store raises; the file is open again then, unless the
     transaction of the point of no return was sent.

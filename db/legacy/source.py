@@ -111,8 +111,8 @@ class Source:
     ) -> Iterator[SourceRow]:
         """Yield the rows in the order of their positions, one at a time; with their generated columns if asked for.
 
-        after: a key's expressions and values; only the rows behind, in the key's order. Where there is no rowid, their
-        positions count from there.
+        after: the expressions and values of a key; only rows with a greater key are read, in the key's order. Without a
+        rowid, positions count from that row on.
         """
         shape = self.tables[table]
         columns = (*shape.columns, *shape.generated) if generated else shape.columns

@@ -68,7 +68,7 @@ LEGAL = frozenset(
 
 
 KEEPALIVES: Mapping[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-"""Short ones: a link that died is noticed in half a minute, not in two hours."""
+"""Short TCP timeouts: a dead connection is noticed in half a minute, not in two hours."""
 
 
 def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:

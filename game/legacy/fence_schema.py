@@ -34,7 +34,7 @@ MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose fence it is: the run that set it, and the identity of the other store of the run's move.
+    """The owner of a fence: the run that set it, and the identity of the other store of the run's move.
 
     The fence of the legacy file names the database; the fence of Postgres names the file (`game.legacy.identity`).
     """

@@ -34,7 +34,7 @@ FENCE_VIEW = (
     "select state, to_jsonb(f) ->> 'identity' as identity, to_jsonb(f) ->> 'peer' as peer, to_jsonb(f) ->> 'run' as run"
     " from fence_state f"
 )
-"""The fence, and whom it names: NULLs, and no error, in a schema before the revision 0011."""
+"""The fence, its run and its peer; NULLs, and no error, in a schema older than revision 0011."""
 
 HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
 

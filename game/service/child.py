@@ -98,7 +98,7 @@ def _side(now: Settings, url: SecretStr, metrics: Metrics) -> ProbedStore:
 
 
 def _pools(now: Settings) -> int:
-    """Return how many connections to stores the process may have: of two stores, each has one to be asked on."""
+    """Return how many connections to stores the process may have; of two stores each has one more, for its probe."""
     return now.pool_size if now.database_url_next is None else 2 * (now.pool_size + 1)
 
 

@@ -1,7 +1,7 @@
-"""Holds requests over the window of a move: before the threads, on the loop, within a limit and a time of their own.
+"""Holds requests over the window of a move: on the event loop, before the threads, within a limit and a time.
 
-A held request takes no thread, no connection and no place among those at work, so that as many as come in a window can
-wait. It watches its client: one that goes away while it is held is never carried out.
+A held request takes no thread, no connection and no place among those at work, so all requests of a window can wait. If
+its client goes away meanwhile, the request is never carried out.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Hold:
     async def reopening(self, met: Fenced | Moved | None) -> None:
         """Wait until a store is open to this process.
 
-        met: what the request met in its thread; None: it was held before it met anything. Raises what it met, or its
-        like, where the other store is not the one to wait for, the time is over, or the client went away.
+        met: what the request met in its thread; None: it was held before it met anything. Raises `met`, or what it
+        would have met, if there is no store to wait for, the time is over, or the client went away.
         """
         self.lookout.note_closed()
         try:
@@ -101,11 +101,11 @@ class Hold:
             raise met or self._closed()
 
     def _closed(self) -> Fenced | Moved:
-        """Return what the request would have met."""
+        """Return the error that the request would have met in its thread."""
         return Moved("moved") if self.lookout.pair.is_moved else Fenced("fenced")
 
     async def look(self) -> StoreChoice:
-        """Return what a look shows that begins now. Raises Expired."""
+        """Return the result of a look that begins now. Raises Expired."""
         choice: StoreChoice = await self.until(self.lookout.look())
         return choice
 

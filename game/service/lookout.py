@@ -1,7 +1,7 @@
-"""The lookout of a process with two stores: the threads that ask them, and what the requests on the loop learn of it.
+"""The lookout of a process with two stores: two threads that ask the stores for requests on the event loop.
 
-One thread asks both fences every 5 ms while a request wants to know, and not at all otherwise. Another looks after the
-other store each second: it opens its pool, and comes back to it when it was away, which may take seconds.
+One thread reads both fences every 5 ms while a request waits for the answer, and not at all otherwise. The other thread
+tends the second store each second: it opens its pool, and connects again after an outage, which may take seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from game.unit_of_work import PairedStore
 PROBE_SECONDS = 0.005
 TEND_SECONDS = 1.0
 END_SECONDS = 0.2
-"""At the end of the process, for each thread; one that just then connects to a server that is away ends with it."""
+"""Seconds to wait for each thread at the process's end. A thread that just then connects to a server that is away ends
+with the process.
+"""
 
 GOES_ON = (StoreChoice.STAY, StoreChoice.FOLLOW)
 ENDS_A_WAIT = (*GOES_ON, StoreChoice.REFUSE)
@@ -40,7 +42,7 @@ class Lookout:
         self._report = report
         self._asked: list[asyncio.Future[StoreChoice]] = []
         self._waiting: dict[asyncio.Future[StoreChoice], None] = {}
-        """In the order in which they came: so they go on, and so they get their places."""
+        """In the order of their arrival, in which they go on and get their places."""
         self._closed_at: float | None = None
         self._lock = threading.Lock()
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -48,7 +50,7 @@ class Lookout:
         self._was_ready: bool | None = None
 
     def start(self) -> None:
-        """Start the threads. Call it on the loop."""
+        """Start the threads. Must be called on the event loop."""
         self._loop = asyncio.get_running_loop()
         self._show(self.pair.served)
         for thread in self._threads:
@@ -63,14 +65,15 @@ class Lookout:
 
     @property
     def is_window(self) -> bool:
-        """Return True if the served store was found closed so lately that it is worth to wait for its opening.
+        """Return True if the served store was found closed so recently that a request waits for its opening.
 
-        What is closed for longer is no window but a move by night, or an emergency: its requests are answered at once.
+        A store that is closed for longer is not in a window, but in an offline move or an emergency: requests are
+        answered at once.
         """
         return self._closed_at is not None and self._loop.time() < self._closed_at + self._hold_seconds
 
     def look(self) -> asyncio.Future[StoreChoice]:
-        """Return what a look will show that begins from now on."""
+        """Return the future result of a look that begins after this call."""
         asked = self._loop.create_future()
         with self._lock:
             self._asked.append(asked)
@@ -83,7 +86,7 @@ class Lookout:
             self._closed_at = self._loop.time()
 
     def wait(self) -> asyncio.Future[StoreChoice]:
-        """Return what will end the wait; `leave` it when it is waited for no longer."""
+        """Return a future that is done once a store is open or none will be. `leave` it if the wait ends before."""
         waiting = self._loop.create_future()
         with self._lock:
             self._waiting[waiting] = None
@@ -124,7 +127,7 @@ class Lookout:
                 return
 
     def _look(self, asked: list[asyncio.Future[StoreChoice]]) -> None:
-        """Look once, and tell the loop."""
+        """Look once, and hand the result to the event loop."""
         try:
             choice: StoreChoice | Exception = self.pair.look()
         except Exception as error:  # noqa: BLE001  # raised in each request that asked, and reported there

@@ -1,6 +1,6 @@
 """The two stores of a process: the one that it serves, and the one that it is ready to serve in its place.
 
-Each has a connection of its own to be asked on, so that what asks waits for no request and takes no place from one.
+Each has a connection of its own for its probe, so a probe never waits for a request's connection nor takes one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from game.succession import StoreChoice, judge
 from game.unit_of_work import FenceView, PairedStore, StoreStatus
 
 CAN_NOT_ASK = (StoreFailure, sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Error)
-"""Whatever a store answers with: one that can't be asked, for lack of a right say, is none that could be served."""
+"""The errors of a store that can't be asked: for whatever reason, a missing right say, it can't be served either."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +52,7 @@ class ProbedStore:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A process has changed stores: from one to the other, as the first one's fence says why."""
+    """A change of the served store. left: the fence of the store that was left; served: that of the new one."""
 
     left: FenceView
     served: FenceView
@@ -60,7 +60,7 @@ class Changed:
 
 @dataclass(slots=True)
 class StorePair:
-    """Which of its two stores a process serves. Safe to use from any thread.
+    """The two stores of a process, and the choice of the one that it serves. Safe to use from any thread.
 
     first: the store that DATABASE_URL names; second: the one of DATABASE_URL_NEXT. changed: told of each change, by the
     thread that looked.
@@ -79,12 +79,12 @@ class StorePair:
 
     @property
     def is_moved(self) -> bool:
-        """Return True if the served store said last that the game has left it."""
+        """Return True if the fence of the served store said moved when it was read last."""
         view = self._sides()[0].view
         return view is not None and view.state == "moved"
 
     def look(self) -> StoreChoice:
-        """Ask the served store and, unless it is open, the other one; change to the other one where the rule says so.
+        """Ask the served store and, unless it is open, the other one; change to the other one if the rule says so.
 
         Costs a small read of each. Another store that did not answer last is not asked here: `tend` does that, since a
         connection to a server that is away can take seconds.

@@ -1,4 +1,4 @@
-"""The layers before the endpoints, which log the request and limit its body; and the places of those at work.
+"""The layers before the endpoints, which log requests and limit their bodies; and the places of requests at work.
 
 AccessLog: one line of the log, the counters, and a defect anywhere within becomes a 500 that says nothing of itself.
 """
@@ -158,7 +158,7 @@ class Capacity:
 
     @property
     def has_queue(self) -> bool:
-        """Return True if requests that were held wait for a place: who comes now comes after them."""
+        """Return True if held requests wait for a place: a new request comes after them."""
         return bool(self._queue)
 
     def enter(self) -> bool:

@@ -33,7 +33,7 @@ _WRAPPERS = frozenset({"frozenset", "tuple", "dict", "set", "list", "MappingProx
 _LITERALS = (ast.Tuple, ast.List, ast.Set, ast.Dict)
 _SMALL = 16
 _LONGEST = 100
-"""Of what a name quotes, in characters."""
+"""The longest quotation in a name, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class _ParsedFile:
 
 
 def negated(test: ast.expr) -> ast.expr:
-    """Return the opposite: by its operator where there is one alone, else by `not`."""
+    """Return the opposite of a condition: by the opposite operator if it is one comparison, else by `not`."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return test.operand
     if isinstance(test, ast.Compare) and len(test.ops) == 1:

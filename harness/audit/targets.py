@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class AuditTarget:
-    """Files, as paths or globs. tests: who may notice, as pytest's arguments.
+    """Files to break, as paths or globs. tests: those that may notice, as pytest's arguments.
 
     guards: their guards and comparisons are broken; lists: each element of their named lists is dropped; functions:
     those whose returned tuple, or the tuple that they go through, is such a list.

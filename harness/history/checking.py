@@ -130,7 +130,7 @@ class _PlayerCheck:
         self.across = real_time.pairs_across(self.placed, len(history.heads))
 
     def violations(self) -> Iterator[Violation]:
-        """Yield all that is wrong; if nothing is, what both the actions and their reference do against the laws."""
+        """Yield all violations; if there is none, breaches of the laws, which actions and reference may share."""
         wrong = False
         for violation in self._wrong():
             wrong = True
@@ -162,7 +162,7 @@ class _PlayerCheck:
         return next((receipt for receipt in forms if receipt is not None), None)
 
     def _placed(self) -> Iterator[Placed]:
-        """Yield the requests that have a place: those with a receipt of this run that some client sent."""
+        """Yield the requests with a place in the order: those with a receipt of this run that some client sent."""
         asked = {form: request for request in self._asked for form in idempotency.forms(request.id)}
         for one in self.new:
             if request := asked.get(one.request):
@@ -171,7 +171,7 @@ class _PlayerCheck:
                 yield Placed(self.player, one.request, one.seq, request.sent, answered, store)
 
     def _of_before(self) -> Iterator[Violation]:
-        """Yield what was in the journals at the start and is not there any more, or is otherwise."""
+        """Yield the journal rows of the start that are missing or changed now."""
         for table, kind in OF_BEFORE.items():
             now = self._end.get(table, {})
             for key, record in self._history.start.get(table, {}).items():

@@ -1,4 +1,4 @@
-"""Names what is wrong where a store and the reference differ, by what would have given the same.
+"""Names the cause where a store and the reference differ: it looks for a history that gives what the store has.
 
 Only called where something is wrong, so its cost does not matter: it carries a history out again and again.
 """
@@ -33,7 +33,7 @@ class Executed:
 
 
 def of_command(executed: Executed, kept: KeptReceipt, done: Done) -> Violation:
-    """Name why a receipt is not what the rules give. executed: all before it."""
+    """Return the violation of a receipt that is not what the rules give. executed: all receipts before it."""
     granted = kept.granted
     if isinstance(done, str):
         kind = (

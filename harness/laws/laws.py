@@ -67,9 +67,9 @@ TENTHS = {4: 13, 7: 15, 10: 20}
 
 
 def breaches(opening: Rows, now: Rows) -> Iterator[Breach]:
-    """Yield where these players own something else than follows from the opening and the receipts since.
+    """Yield each value that these players own and that does not follow from the opening and the receipts since.
 
-    A receipt that the rules do not grant is the last thing that is told of its player.
+    A receipt that the rules do not grant ends the check of its player.
     """
     for player, *_ in now.get("users", {}):
         if (player,) not in opening.get("users", {}):

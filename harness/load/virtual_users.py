@@ -39,7 +39,7 @@ ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 GOING_AWAY = 0.05
 FORGETTING = 0.2
-"""Of those who go away: who never come back, so that nobody learns what became of the request."""
+"""The share of those that never come back: no client learns what became of their request."""
 
 ASKING_AGAIN = 0.15
 _UNAVAILABLE = 503

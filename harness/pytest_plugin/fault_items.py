@@ -36,7 +36,7 @@ SELECTED = pytest.StashKey[Mapping[Path, Mapping[str, frozenset[int]]]]()
 """Where a gate has each fault strike, by file."""
 
 CLEAN = pytest.StashKey[tuple[Scenario, ProxiedDatabase, Clean]]()
-"""The last run without faults, whose scenario's other faults need no other; its scenario, and where it was run."""
+"""The scenario, database and result of the last run without faults: the scenario's next faults use it again."""
 
 LEFT = pytest.StashKey[set[str]]()
 """Marks of the servers of crash tests that --keep left."""

@@ -1,4 +1,4 @@
-"""The report of a move, read from the journal in its folder: so there is one of a run that was killed, too."""
+"""The report of a move, read from the journal in its folder, so a run that was killed has one too."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from harness.report.move import ClientFigures, MoveReport, ReportedStep, Reporte
 from harness.report.templating import rendered
 
 MOST_ROUNDS = 300
-"""On the page: of a move that stood by for hours, the last ones. The JSON has all."""
+"""Rounds on the page: the last ones of a move that stood by for hours. The JSON has all."""
 
 PAGE = "report.html"
 

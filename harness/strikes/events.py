@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 BESIDE = "beside"
-"""The step of what a thread beside the steps does: which step is under way by then is chance."""
+"""The step of events of background threads: which step is under way then is chance."""
 
 
 class Location(StrEnum):
@@ -41,7 +41,7 @@ class Event:
 
     @property
     def kind(self) -> str:
-        """Return what it shares with others that leave the same behind: its place and what it does there."""
+        """Return the kind of the event: events of one kind leave the same behind."""
         return f"{self.store} {self.who}: {self._does}".replace(" :", ":")
 
     @property
@@ -90,7 +90,7 @@ READ, BEGIN, COMMIT, ROWS, SCHEMA, LOCK = "read", "begin", "commit", "rows", "sc
 WITHIN = " in a transaction"
 SNAPSHOT, PART = "a file of a snapshot", "a part file"
 _PASSING = frozenset({READ, SNAPSHOT, PART})
-"""Files on which nobody acts: a file that waits for its rename, and what a snapshot has before it is verified."""
+"""Files that no later run reads: a file that waits for its rename, and files of a snapshot that is not verified."""
 
 _VERBS = {
     **dict.fromkeys(("begin", "start"), BEGIN),
@@ -104,7 +104,7 @@ _CONTROL = re.compile(r"\b(?:ops\.(?:phase|proven|fence|lock_holder|revisions)|s
 """The tables that say how a move stands; a fence's passes stand with it."""
 
 _TURNS = frozenset({"ops.phase", "ops.fence", "sudamr_fence"})
-"""Those that say who plays where; the others are told apart only where a statement is a transaction of its own."""
+"""Tables that decide where players play. Writes of other tables are distinguished only outside of transactions."""
 
 
 def _what(sql: str) -> str:

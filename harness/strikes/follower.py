@@ -1,7 +1,7 @@
-"""A stand-in for the service that serves what the pointer named when it was restarted last, from the store itself.
+"""A stand-in for the service: it serves the store that the pointer named at its last restart.
 
-The real service takes a second to start; here hundreds of moves are made. It answers /readyz as a process that began
-with its last restart, and says what the store itself says of its fence. Its store can be asked to carry commands out.
+The real service takes a second to start, and hundreds of moves are made here. It answers /readyz as a process that
+began at that restart, with the fence that the store shows. Its store can be asked to carry commands out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_PROCESS = 1 << 23
 
 
 def restart(env_file: Path) -> str:
-    """Return the hook `restart`: from then on it serves what the file says at this moment."""
+    """Return the hook `restart`: from then on the store is served that the pointer names at that moment."""
     return f"cp '{env_file}' '{env_file}.next' && mv '{env_file}.next' '{env_file}.served'"
 
 

@@ -1,4 +1,4 @@
-"""A process of the service that goes its own way: one that is not restarted, or an old one that stays beside the new.
+"""A service process that misses a switch: it was not restarted, or it is an old one that stays beside the new.
 
 It is a real process with the store open that the pointer named when it began. It answers /readyz, and it goes on trying
 to carry its players' commands out.
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.05
 
 
 class OldProcess:
-    """The owner's side. `log`: what its players asked and were told."""
+    """The process as the test sees it. log: the requests of its players, and the answers."""
 
     def __init__(self, url: str, scripts: dict[str, Script]) -> None:
         self._line, child_end = FORK.Pipe()
@@ -50,7 +50,7 @@ class OldProcess:
         return answer
 
     def play(self, requests: int) -> bool:
-        """Have its players ask for so much. Returns True if anything of it was granted."""
+        """Let its players send so many requests. Returns True if one of them was granted."""
         before = len(self.log.grants)
         self.log = ClientLog(earlier=self._ask(requests))
         return len(self.log.grants) > before

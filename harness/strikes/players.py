@@ -1,6 +1,6 @@
 """Players of a struck move: they ask through the service, keep a request until it is answered, and ask again later.
 
-What they were told is what has to be there at the end, once, whichever store it is that they play on then.
+Whatever they were granted has to be there at the end, once, on whichever store they play then.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def repeating(act: Callable[[], object], pause_seconds: float, name: str) -> Ite
 class Players:
     """Players with a script each, who ask one request after the other at whatever `store` returns.
 
-    log: what they asked and were told, also before.
+    log: their requests and the answers, with earlier ones.
     """
 
     def __init__(self, store: Callable[[], Store], scripts: Mapping[str, Script], log: ClientLog) -> None:
@@ -62,7 +62,7 @@ class Players:
         self._lock = threading.Lock()
 
     def play(self, requests: int) -> None:
-        """Ask for so much; what gets no answer is asked for again the next time."""
+        """Send so many requests. A request without an answer is sent again the next time."""
         for _ in range(requests):
             self._next()
 
@@ -71,7 +71,7 @@ class Players:
         return repeating(self._next, PAUSE_SECONDS, "players")
 
     def settle(self) -> None:
-        """Ask for everything again that was answered, and for what was not: each answer has to be the same."""
+        """Send every request again, answered or not: each answer has to be the same as before."""
         for player in sorted({player for player, _id in self._open}):
             self._ask_next(player)
         for one in self.log.grants:

@@ -1,4 +1,4 @@
-"""Every runbook of the project, found where it stands: a new one is struck without a line here."""
+"""Every runbook of the project, found by its type in `db.cutover`: a new one is struck without a change here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from db.cutover.context import RunContext
 from db.cutover.runbook import Runbook, Step
 
 Enter = Callable[[str], None]
-"""Told of each step as its `done` or `do` begins, and of "" as it ends."""
+"""Called with a step's name as its `done` or `do` begins, and with "" as it ends."""
 
 LIVE = "live_cutover"
 """The name of the cutover that copies while players play."""
@@ -44,7 +44,7 @@ def start_of(name: str) -> str | None:
 
 
 def announcing(runbook: Runbook, enter: Enter) -> Runbook:
-    """Return the runbook, whose steps tell when they begin, without the checks that start a service."""
+    """Return the runbook with steps that call `enter`, and without the checks that start a service."""
     parts = ("steps", "then", "released", "undo")
     changed: dict[str, Any] = {
         part: tuple(_announcing(step, enter) for step in getattr(runbook, part)) for part in parts

@@ -28,12 +28,12 @@ from harness.strikes.world import Start, World
 ENDS_SECONDS = 120.0
 WINDOW = "window"
 SETTLES_SECONDS = 20.0
-"""After which a watchdog counts as one that never comes; it takes a second."""
+"""Seconds after which the watchdog counts as failed; it takes one."""
 FOLLOWED = 4
-"""So many printed commands may be followed before it is a dead end."""
+"""After so many printed commands the move counts as a dead end."""
 
 SHOWN = 3
-"""Of what a command printed, the lines that a report has."""
+"""So many last lines of a command's output go into a report."""
 
 MEANWHILE, AFTERWARDS = 2, 3
 """Requests of players at the instant of the strike, and at the end; between them they ask all the time."""
@@ -92,7 +92,7 @@ class Outcome:
 
 @dataclass
 class Recorded:
-    """A run that nothing struck. looked: how often it was looked at from outside, and each breach that was seen."""
+    """A run that nothing struck. looked: how often the watcher looked; breaches: what it saw."""
 
     events: list[Event] = field(default_factory=list)
     looked: int = 0
@@ -100,7 +100,7 @@ class Recorded:
 
 
 class Run:
-    """A run of the tool as a process of its own. director: told of all that it does, else it runs as it is."""
+    """A run of the tool as a process of its own. director: holds it at each event; None: it runs unheld."""
 
     def __init__(
         self, world: World, runbook: str, *, abort: bool, director: Director | None = None, **order_more: float
@@ -179,7 +179,7 @@ def record(world: World, move: Move, *, look_at: Callable[[Event], bool] | None 
 
 
 def kill_at(world: World, move: Move, at: Position) -> None:
-    """Leave the world as the move leaves it that is killed there."""
+    """Kill the move at a position, and leave the world as it is then."""
     world.restore(move.start)
     director = Director(at, How.KILL)
     world.proxy.interceptor = director
@@ -191,7 +191,7 @@ def kill_at(world: World, move: Move, at: Position) -> None:
 
 
 def strike(world: World, move: Move, case: Case) -> Outcome:
-    """Strike the move, do what comes then, follow what is printed to an end, and count what is there."""
+    """Strike the move, react, follow the printed commands to an end, and judge what is there."""
     world.restore(move.start)
     outcome = Outcome()
     players = world.players(move.start.log)
@@ -256,7 +256,7 @@ class _Striking:
         return not (self._outcome.struck and self._case.how is How.STOP)
 
     def _stopped(self, run: Run, director: Director) -> None:
-        """Name the stopped run; have its sessions lost, another go on, and then wake it."""
+        """Let a stopped run be named, lose its sessions, and be overtaken by another run; then wake it."""
         self._players.play(MEANWHILE)
         seen = ending.look(self._world.env)
         if isinstance(seen.advice, Settled | Ends) and seen.target is not None and seen.target.holder is not None:
@@ -274,7 +274,7 @@ class _Striking:
             self._problem(f"the woken run changed what was settled: {before.fences}; now {after.fences}")
 
     def _then(self) -> bool:
-        """Run what the operator runs then; True if it did what he wanted, or said that it is done already."""
+        """Run the operator's command. Return True if it succeeded, or said that nothing is left to do."""
         abort = self._move.abort is (self._case.then is Then.AGAIN)
         self._world.proxy.interceptor = Director(watch=self._look)
         wanted = not abort or self._phase() is self._runbook.beyond
@@ -322,7 +322,7 @@ class _Striking:
 
 
 def _judge(world: World, players: Players, watcher: Watcher, outcome: Outcome) -> None:
-    """Judge the history of the players, and look at who takes writes."""
+    """Judge the history of the players, and check which store takes writes."""
     seen = ending.look(world.env)
     engine = SERVES.get(seen.serves)
     if engine is None:

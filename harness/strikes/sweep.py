@@ -1,4 +1,4 @@
-"""All strikes on every runbook: the moves, their positions, the cases, and the count of what came of them."""
+"""All strikes on every runbook: the moves, their positions, the cases, and the counts of their outcomes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The tool as a process of its own, forked from one that has imported it; says what it is about to do, and waits.
+"""The tool as a process of its own, forked from one that has imported it. It announces each event and waits.
 
-It is told apart from a real run by nothing but the lines that it sends: every statement on every SQLite connection, and
-every change of a file and every program, by Python's own audit hook. The round trips are seen on the wire.
+It differs from a real run only in the messages that it sends: every statement on every SQLite connection, and every
+change of a file and every program, by Python's own audit hook. The round trips are seen on the wire.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WAIT_SECONDS = 0.4
 
 RECONNECT_SECONDS = 5.0
 ENDS_A_WINDOW_SECONDS = 10.0
-"""After which the watchdog ends a tool that is stopped in a window."""
+"""Seconds after which the watchdog kills a tool that is stopped in a window."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _OPERATIONS = {
@@ -103,12 +103,12 @@ def _program(order: Order, name: str) -> Tool:
 
 
 def passing(*_services: object, **_pass: object) -> SmokeResult:
-    """Pass: what the smoke plays over HTTP is no part of what is struck here."""
+    """Pass without playing: the smoke test is not struck here."""
     return SmokeResult(1)
 
 
 class Narrator:
-    """Says each thing that this process is about to do, and waits until it may."""
+    """Announces each event of this process, and waits until the director lets it go on."""
 
     def __init__(self, line: Connection, folder: Path) -> None:
         self._line = line
@@ -182,7 +182,7 @@ def _streams_to(output: Path) -> None:
 
 
 def _hurry(ready_seconds: float) -> None:
-    """Wait briefly for what will not come: a stopped run, the hook of a dead one."""
+    """Shorten the waits for a stopped run and for the hook of a dead one, which never end here."""
     legacy_fence.turning.__wrapped__.__kwdefaults__["patience_seconds"] = WAIT_SECONDS  # type: ignore[attr-defined]
     preflight.FREE_SECONDS = WAIT_SECONDS
     hooks.ORPHAN_SECONDS = WAIT_SECONDS

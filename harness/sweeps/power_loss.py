@@ -71,7 +71,7 @@ class SyncedCopies:
         self._methods: dict[int, _Methods] = {}
 
     def install(self) -> None:
-        """Have every connection that is opened from now on copy what it syncs. Raises Refusal if SQLite has no door."""
+        """Let every connection opened from now on copy what it syncs. Raises Refusal if this SQLite exports no VFS."""
         library = ctypes.CDLL(_sqlite3.__file__)
         try:
             find, register = library.sqlite3_vfs_find, library.sqlite3_vfs_register

@@ -33,7 +33,7 @@ from harness.wire import Proxy
 
 
 class Busy(Failure):
-    """A process of the server's own was at work when it was to stand still."""
+    """A background process of the server was at work when it should have been stopped."""
 
 
 def _everything() -> sql.Composed:
@@ -172,7 +172,7 @@ class ProxiedDatabase:
             self._admin.execute("SELECT pg_sleep(10)")
 
     def freeze(self) -> list[int]:
-        """Have every process of the server stand still that is no session's. Returns them, to be killed or thawed."""
+        """Stop (SIGSTOP) every process of the server that is no session's. Returns them, to be killed or thawed."""
         return RECOVERING(self._freeze)
 
     def _freeze(self) -> list[int]:
@@ -189,7 +189,7 @@ class ProxiedDatabase:
         return row[0], row[1]
 
     def thaw(self, pids: Sequence[int]) -> None:
-        """Let processes go on that stand still."""
+        """Let stopped processes go on (SIGCONT)."""
         self._signal("CONT", pids)
 
     def _signal(self, signal: str, pids: Sequence[int]) -> None:

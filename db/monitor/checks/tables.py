@@ -97,7 +97,7 @@ from pg_constraint where connamespace = to_regnamespace(quote_ident(%s)) and not
 
 
 def fence_triggers(look: Look) -> Measured:
-    """Measure the tables on which the fence's trigger is not on: closed, they take writes."""
+    """Measure how many tables have the fence's trigger off: such a table takes writes even when the fence is up."""
     wrong = fence.without_trigger(look.conn)
     return Measured(float(len(wrong)), ", ".join(wrong[:3]) or "every trigger is on")
 
