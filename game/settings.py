@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     hold_ms: int = Field(default=2_000, ge=100, le=60_000)
     """How long a request waits in the window of a move, if DATABASE_URL_NEXT names a store."""
     chance_secret: SecretStr = Field(min_length=16)
-    """What the server's dice follow from; whoever knows it can foretell them."""
+    """The secret from which the server's dice follow: a person who knows it can foretell them."""
     token_secret: SecretStr = Field(min_length=16)
     """What the players' bearer tokens follow from; who knows it can act as any player. Another ends them all."""
     previous_token_secret: SecretStr | None = Field(default=None, min_length=16)

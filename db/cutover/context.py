@@ -228,7 +228,7 @@ class RunContext:
             self.config.progress.say(f"     not recorded: {text_of(error)}")
 
     def begin_undo(self) -> None:
-        """Record that an undo is under way, so that whoever looks names the command that finishes it."""
+        """Record that an undo is under way, so that `status` and later runs name the command that finishes it."""
         self.note(lambda: switch_record.begin_undo(self.env, self.verb))
 
     def end_undo(self) -> None:

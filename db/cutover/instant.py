@@ -28,7 +28,7 @@ from db.transfer.verify import differing, pairs
 from game.legacy.sqlite_values import Cell
 from game.urls import PostgresUrl
 
-SPEAKS_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 10.0
 """Seconds between two statements that keep the session alive: a pooler or a firewall cuts an idle connection."""
 
 NAMED = 5
@@ -56,7 +56,7 @@ class Instant:
         self._taken = False
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._speak, daemon=True)
+        self._thread = threading.Thread(target=self._keep_alive, daemon=True)
 
     def take(self) -> None:
         """Take the snapshot: two statements, no wait. A later window replaces the snapshot of the one before."""
@@ -86,8 +86,8 @@ class Instant:
         """Stop keeping the session alive. Returns at once; the transaction ends with the connection."""
         self._ended.set()
 
-    def _speak(self) -> None:
-        while not self._ended.wait(SPEAKS_SECONDS):
+    def _keep_alive(self) -> None:
+        while not self._ended.wait(KEEP_ALIVE_SECONDS):
             with self._lock:
                 try:
                     self._conn.execute("select 1")
@@ -150,8 +150,8 @@ def _by_chains(path: str, file: Source, now: Target, progress: Progress) -> Inst
             "every player of the frozen file to be in Postgres as he was",
             f"{len(wrong):,} that differ: {few(wrong, NAMED)}",
             where=path,
-            do="Players play on Postgres. Decide by what is named whether to go back, which loses nothing of what they"
-            f" did since: invoke rollback --env {ops.named(now.conn)}",
+            do="Players play on Postgres. If these differences matter, go back, which keeps what they did since:"
+            f" invoke rollback --env {ops.named(now.conn)}",
         )
     return InstantProof(as_they_are=as_they_are, by_chain=by_chain)
 

@@ -86,9 +86,9 @@ class RunReport:
 
     engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
     it was never begun. predicted_seconds: of read-only, by the checks of this process; None if it made none. counts:
-    what the copy or the carrying back counted. checks: what a dry run found. settings: the files that the environment
-    was read from, and what the operator's file overrides. plan: of a dry run that found nothing
-    amiss, see `db.cutover.plan`. live: None for an offline move.
+    what the copy or the writing back counted. checks: what a dry run found. settings: the files that the environment
+    was read from, and what the operator's file overrides. plan: of a dry run that found nothing amiss, see
+    `db.cutover.plan`. live: None for an offline move.
     """
 
     run: str

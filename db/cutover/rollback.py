@@ -1,7 +1,7 @@
 """The rollback: back to the legacy file with everything that players did on Postgres, by docs/cutover.md.
 
 Players' writes are on Postgres until R7, which is the point of no return; before it an undo lifts Postgres again.
-Running it again goes on where it stopped. R2, carrying back while players play, is made only by a live rollback.
+Running it again goes on where it stopped. R2, writing back while players play, is made only by a live rollback.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def adopting(runbook: Runbook, accepted_loss: int) -> Runbook:
 
 
 def runbook_of(*, discard_writes: bool, accept_loss: int | None) -> Runbook:
-    """Return the rollback that carries back what players did, or the one that gives up this number of writes."""
+    """Return the rollback that writes back what players did, or the one that discards this number of writes."""
 
     def adapted(status: MoveStatus) -> Runbook:
         return adopting(wanted, accept_loss or 0) if status.returned_unknown else wanted

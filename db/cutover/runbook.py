@@ -62,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Something that whoever starts the run has to agree to. A run asks first; a dry run asks after the checks.
+    """Something that the operator has to agree to. A run asks first; a dry run asks after the checks.
 
     check: raises Refusal if it was not agreed to. needs: names of checks without which it can't be judged.
     """

@@ -78,7 +78,7 @@ class _Attempts:
                 if denied := _DENIED.search(str(error)):
                     raise _costly(statement, denied[0], self._where) from None
                 if not (missing := _MISSING.fullmatch(str(error))):
-                    return  # Whoever makes the schema again says so.
+                    return  # It is refused where the schema is made again.
                 self._stand_in(*missing.groups())
             else:
                 return

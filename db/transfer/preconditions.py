@@ -94,7 +94,7 @@ def under_pass(conn: ops.Connection, pass_token: str, phase: ops.Phase) -> Itera
     """Begin a transaction that the fence lets through. Raises if the phase has changed since the load began."""
     with conn.transaction():
         fence.bypass(conn, pass_token)
-        conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this transaction's end.
+        conn.execute("select from ops.phase for share")  # A run that aborts this one waits for this transaction's end.
         if (now := ops.phase(conn)) != phase:
             raise Failure(
                 f"the phase {phase} throughout the load",

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from game import tables
-from game.dispatch import Answer, again, dispatch
+from game.dispatch import Answer, dispatch, retry
 from game.dispatch import Request as Asked
 from game.errors import Refused, StoreFailure
 from game.rows import Rows
@@ -176,7 +176,7 @@ def _add_player(app: FastAPI, access: Access, admission: Admission, metrics: Met
         player = _player_id(player)
 
         def shown(state: Callable[[str], Rows | None]) -> JSONResponse:
-            rows = again(lambda: state(player), notice=notice(metrics, player=player))
+            rows = retry(lambda: state(player), notice=notice(metrics, player=player))
             if rows is None:
                 raise Refused("no_such_player", player)
             about(request.scope).end = "granted"
@@ -234,7 +234,7 @@ def _readiness(admission: Admission, pair: StorePair | None, metrics: Metrics, s
         store.engine, os.getpid(), started, "store_unavailable", next=pair.next_store() if pair is not None else None
     )
     try:
-        status = again(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))
+        status = retry(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))
     except StoreFailure as error:
         logger().warning("not_ready", detail=str(error))
         return process

@@ -134,7 +134,7 @@ class Lookout:
             choice = error
             if not asked:
                 self._report(error)
-        with suppress(RuntimeError):  # The loop has ended, and with it whoever asked.
+        with suppress(RuntimeError):  # The loop has ended, and with it every request.
             self._loop.call_soon_threadsafe(partial(self._settle, asked, choice))
 
     def _settle(self, asked: list[asyncio.Future[StoreChoice]], choice: StoreChoice | Exception) -> None:

@@ -148,12 +148,12 @@ def _why(
             for step in reversed(steps):
                 if step.added == by:
                     return kind, step.request
-    if inserted is not None and (twin := _twin(history, cell[0], inserted)):
-        return ViolationKind.DOUBLE_GRANT, twin
+    if inserted is not None and (duplicate := _duplicate_of(history, cell[0], inserted)):
+        return ViolationKind.DOUBLE_GRANT, duplicate
     return ViolationKind.ROWS_DIFFER, ""
 
 
-def _twin(history: Cells, table: str, inserted: Record) -> str:
+def _duplicate_of(history: Cells, table: str, inserted: Record) -> str:
     """Return the request that made a row like this one, but for its id; "" if none did."""
     for (name, key, column), steps in history.items():
         if name == table and not column:

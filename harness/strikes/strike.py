@@ -228,7 +228,7 @@ class _Striking:
                 self._players.play(MEANWHILE)
                 if case.at.step == WINDOW:
                     self._watchdog_settles()
-                self._then()
+                self._react()
         finally:
             director.release()
             if run.alive:
@@ -265,7 +265,7 @@ class _Striking:
         self._world.proxy.interceptor = Director(watch=self._look)
         if self._case.at.step == WINDOW:
             run.ended_by_the_watchdog()
-        finished = self._then()
+        finished = self._react()
         before = ending.look(self._world.env)
         director.release()
         self._note(run)
@@ -273,13 +273,13 @@ class _Striking:
         if finished and isinstance(before.advice, Settled) and _stands(before) != _stands(after):
             self._problem(f"the woken run changed what was settled: {before.fences}; now {after.fences}")
 
-    def _then(self) -> bool:
+    def _react(self) -> bool:
         """Run the operator's command. Return True if it succeeded, or said that nothing is left to do."""
         abort = self._move.abort is (self._case.then is Then.AGAIN)
         self._world.proxy.interceptor = Director(watch=self._look)
         wanted = not abort or self._phase() is self._runbook.beyond
         finished = self._note(Run(self._world, self._move.runbook, abort=abort)) in (0, UNDONE)
-        # A stopped run may hold what this one needs: then whoever comes next ends it, one way or the other.
+        # A stopped run may hold what this one needs: then the next run ends it, one way or the other.
         self._wanted = wanted if finished or self._case.how is not How.STOP else None
         return finished
 

@@ -239,7 +239,7 @@ def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequ
     have served one of them.
     """
     step = clean.step_of[moment.k]
-    fault.proxied.again(clean.before(step))
+    fault.proxied.put_back(clean.before(step))
     fault.arm(replace(moment, k=moment.k - clean.step_of.index(step)))
     fault.begin()
     case = CaseComparison(todo, clean.ends[1:], fault.read, begun=step)

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from game.dispatch import again
+from game.dispatch import retry
 from game.legacy import sqlite_values
 from game.legacy.store import LegacyStore
 from game.rows import Rows
@@ -140,7 +140,7 @@ class LegacyRun:
         """Return all rows of the scenario's players."""
         rows = Rows()
         for player in self._players:
-            own = again(partial(self.stage.store.read, player)) or Rows()
+            own = retry(partial(self.stage.store.read, player)) or Rows()
             for table, records in own.items():
                 rows.table(table).update(records)
         return rows

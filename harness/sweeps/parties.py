@@ -1,6 +1,6 @@
 """The parties of a race: a player's command, the fence, a round of the mover. Each has a session behind a proxy.
 
-A party is opened once a race, warm, and run once an order; `proxied.unfence` and `again` put back what it did.
+A party is opened once a race, warm, and run once an order; `proxied.unfence` and `put_back` undo what it did.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A start is placed once, with the proof that nothing else is there (some 25 ms); for the cases that begin with it, or
 with what a command of the run made of it, all rows are put back in one statement (3 ms). An end is every row of the
-game's, whoever's it is.
+game, of every player.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
 def refill(states: Iterable[Rows]) -> sql.Composed:
     """Return statements that leave these rows, of several players or of all, and no others; children are emptied first.
 
-    For `again`. To write them takes longer than to carry them out: keep them for the cases that begin alike.
+    For `put_back`. To write them takes longer than to carry them out: keep them for the cases that begin alike.
     """
     kept = list(states)
     parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]
@@ -136,7 +136,7 @@ class ProxiedDatabase:
         self._stage.place(placed)
         self._refill = refill(start.rows for start in placed)
 
-    def again(self, statements: sql.Composed | None = None) -> None:
+    def put_back(self, statements: sql.Composed | None = None) -> None:
         """Put the rows that were placed last back; or those of another state, by the statements of its `refill`.
 
         Raises psycopg's LockNotAvailable where a lock was left behind.

@@ -119,7 +119,7 @@ def _serial(proxied: ProxiedDatabase, parties: Sequence[Party]) -> dict[str, Fin
     ends = {}
     for order in permutations(zip(NAMES, parties, strict=True)):
         proxied.unfence()
-        proxied.again()
+        proxied.put_back()
         answers = tuple((party.label, answer_of(party, [])) for _, party in order)
         ends["".join(name for name, _ in order)] = FinalState(answers, proxied.read())
     return ends
@@ -127,5 +127,5 @@ def _serial(proxied: ProxiedDatabase, parties: Sequence[Party]) -> dict[str, Fin
 
 def _run(proxied: ProxiedDatabase, proxies: Sequence[Proxy], parties: Sequence[Party], choose: Choose) -> RaceRun:
     proxied.unfence()
-    proxied.again()
+    proxied.put_back()
     return run_order(proxied, proxies, parties, choose)
