@@ -166,7 +166,7 @@ class Environment(Strict):
     watch: WatchPlan = field(default_factory=WatchPlan)
     provider: ProviderPlan = field(default_factory=ProviderPlan)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the env files beside environments.toml say: handed to the hooks, and never shown."""
+    """The variables of the env files beside environments.toml: passed to the hooks, and never shown."""
     files_read: FilesRead = field(default_factory=FilesRead)
 
 

@@ -13,7 +13,7 @@ from game.rows import Rows
 Engine = Literal["postgres", "legacy"]
 FenceState = Literal["open", "fenced", "moved"]
 UnitStatement = Literal["lock", "load", "save", "commit"]
-"""What a unit of work asks its database for, in this order."""
+"""The statements of a unit of work, in this order."""
 
 
 @dataclass(frozen=True, slots=True)

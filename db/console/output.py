@@ -39,7 +39,7 @@ LEAST_WIDTH = 20
 """Columns for values on a terminal that is too narrow."""
 
 ERROR_CHARACTERS = 20_000
-"""Of an error for people: a server's message may be as long as what a client sent it."""
+"""The longest error for people: a server's message may be as long as what a client sent it."""
 
 
 class Ending(Protocol):

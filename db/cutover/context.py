@@ -43,7 +43,7 @@ from game.legacy.fence_schema import FenceMark, Owner
 from game.redaction import redact
 
 FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
-"""What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
+"""The errors of stores, files and processes that fail; anything else is a defect of ours and is raised."""
 
 RUNS = Path("var")
 """Where each run has its folder."""

@@ -25,7 +25,7 @@ RUN = "run"
 END = "end"
 
 FACT_CHARACTERS = 5_000
-"""Of each text in a line: what a hook printed, say."""
+"""The longest text in a line, such as the output of a hook."""
 
 
 def _on_standard_error(line: str) -> None:

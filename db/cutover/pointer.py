@@ -27,7 +27,7 @@ _ASSIGNMENT = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _PLAIN = re.compile(r"[\w:/.@%?&=+~,;-]+")
-"""What every reader of env files reads alike, in quotes or without."""
+"""A value that every reader of env files reads alike, in quotes or without."""
 
 
 def address(place: urls.PostgresUrl | urls.LegacyUrl) -> tuple[object, ...]:

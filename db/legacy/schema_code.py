@@ -19,7 +19,7 @@ from game.legacy.guarding import guard, strictly
 MOST_STATEMENTS = 5_000
 
 MOST_BYTES = 16_000_000
-"""Of all statements together: each connection reads them anew, and takes several times as much memory."""
+"""The size of all statements together: each connection reads them anew, and takes several times as much memory."""
 
 MOST_STEPS = 20 * MOST_STATEMENTS
 """SQLite takes some ten steps to read a statement of the schema, and as many to measure it afterwards."""

@@ -31,15 +31,15 @@ from game.runs import runs
 
 CHUNK_BYTES = 8 * 1024 * 1024
 CELL_BYTES = 48
-"""What a cell costs beside its contents, so that a chunk of many small rows is bounded too."""
+"""The memory that a cell takes beside its contents, so that a chunk of many small rows is bounded too."""
 
 LOCK_TIMEOUT_SECONDS = 10.0
 
 UNIT_BYTES = 100
-"""What an element of a document costs beside its text: it becomes a record, or a finding."""
+"""The memory that an element of a document takes beside its text: it becomes a record, or a finding."""
 
 _LARGE = 1 << 16
-"""From here a value is hashed by itself: its repr would take several times its size."""
+"""A value from this size on is hashed by itself: its repr would take several times its size."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from db.monitor.watching import Looked
 
 LOOKS = 3
 BREACHES = 2
-"""Of the last LOOKS: one look alone may have met a moment that is over."""
+"""So many of the last LOOKS raise an alarm: one look alone may have met a moment that is over."""
 
 ANSWER = "the server answers"
 """The alarm of looks that could not ask the server."""

@@ -26,7 +26,7 @@ _KEPT_CHARACTERS = 64 * 1024
 """
 
 _EXACT = 2**53
-"""Past this, two programs may read one decimal as different numbers."""
+"""Beyond this number two programs may read one decimal differently."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

@@ -18,7 +18,7 @@ PREFIX = "sudamr_fence_"
 EVENTS = ("insert", "update", "delete")
 
 COLUMNS = ("id", "state", "pass_sha256", "message", "since", "run", "target")
-"""Of the fence's table; before a fence bore its owner it had all but the last two."""
+"""The columns of the fence's table; in a file of an earlier version the last two are missing."""
 
 _FENCE_TRIGGER = re.compile(
     r'CREATE TRIGGER "(?:[^"]|"")+" BEFORE (?:INSERT|UPDATE|DELETE) ON "(?:[^"]|"")*"'

@@ -58,10 +58,12 @@ GAME = "SELECT count(*) FROM users WHERE 0"
 
 GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
 MOST_STEPS = 50_000_000
-"""Of SQLite's machine in one transaction, a second or two: a trigger of the file's may have no end."""
+"""The most steps of SQLite's virtual machine in one transaction, a second or two: a trigger of the file's may have no
+end.
+"""
 
 MOST_CPU_SECONDS = 10.0
-"""Of one transaction: a step can take long by itself, where a value of the file is large."""
+"""The CPU time of one transaction: a step can take long by itself, where a value of the file is large."""
 
 PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""

@@ -39,7 +39,9 @@ FENCE_VIEW = (
 HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
 USER_COLUMNS = tuple(column.name for column in tables.game_columns(tables.users))
-"""What `lock` gives after the fence's state, the draw epoch and the head of the player's receipts, in order."""
+"""The columns that `lock` returns after the fence's state, the draw epoch and the head of the player's receipts, in
+order.
+"""
 
 _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy annotates no dialect
 

@@ -13,7 +13,7 @@ from game.rules.chance import Chance
 from game.rules.journals import ItemAction, Journals, Reason
 
 LARGEST = 2**63 - 1
-"""What a column holds at most, on either store."""
+"""The largest number that a column holds, on either store."""
 
 
 class Player:

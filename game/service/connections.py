@@ -115,7 +115,7 @@ class Connection(HttpToolsProtocol):
         self._has_ended = False
         """True if a request has ended within the slice that is being parsed."""
         self._deaf = False
-        """What still comes is thrown away: the client was refused, or asked again before it was answered."""
+        """Further input is discarded: the client was refused, or asked again before it was answered."""
         self._discarded = 0
         """Bytes that were thrown away."""
         self._lingers = False

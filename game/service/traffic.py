@@ -22,7 +22,7 @@ from game.service.metrics import Metrics
 from game.service.problems import Rejected
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
-"""What an operator asks: never turned away, and no line of the log while all is well."""
+"""Paths of an operator's probes: never turned away, and logged only if something is wrong."""
 
 LARGEST_BODY = 64 * 1024
 ASK_AGAIN = "Ask again with the same Idempotency-Key."

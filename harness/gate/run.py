@@ -50,7 +50,7 @@ SEEDS: Mapping[str, str] = {
 DURATIONS = Path("out/gate-durations.json")
 SHOWN_FAILURES = 10
 SHOWN_LINES = 12
-"""Of each; the page has it whole."""
+"""The lines shown of each failure; the page has all."""
 
 
 @dataclass(frozen=True, slots=True)

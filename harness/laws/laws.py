@@ -63,7 +63,7 @@ COLUMNS = {
     for table in tables.PLAYER_STATE
 }
 TENTHS = {4: 13, 7: 15, 10: 20}
-"""Of the main option's base value, what a star adds; ten for every other star."""
+"""The tenths of the main option's base value that a star adds; ten for every other star."""
 
 
 def breaches(opening: Rows, now: Rows) -> Iterator[Breach]:

@@ -60,7 +60,7 @@ LEAST_HELD = 20
 """Requests that are sent at once as a window begins, and how many of them have to meet it."""
 
 KEPT_REQUESTS = 2
-"""Of a player who asks only in that burst."""
+"""The requests of a player who asks only in that burst."""
 
 WINDOW = "window"
 """The first part of a live cutover's window, at which nothing is fenced yet."""

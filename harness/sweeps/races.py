@@ -28,7 +28,7 @@ from harness.wire import Proxy
 
 PAIR = NAMES[:2]
 MOST_ORDERS = 300
-"""Of one race; commands that lock their player first have some ten."""
+"""The most orders of one race; commands that lock their player first have some ten."""
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,11 @@ SEED = "three at once"
 
 MOST_PREEMPTIONS = 3
 ORDERS_OF_A_GATE = 32
-"""Of one race; its six serial orders come besides. A fixed number, and no time: a certificate counts the orders.
+"""The drawn orders of one race, beside its six serial orders. A fixed number, not a time: a certificate counts the
+orders.
 
-One order in twelve shows a lock that was given up after a wait: 16 miss it one time in four, 32 one in sixteen."""
+One order in twelve shows a lock that was given up after a wait: 16 miss it one time in four, 32 one in sixteen.
+"""
 
 ORDERS_OF_ALL = 160
 

@@ -13,10 +13,10 @@ from db.ops import Phase, fence
 from db.schema import drift, migrate
 
 FIRST_WINDOW = timedelta(minutes=10)
-"""Of whom the first look judges: who has a receipt of the last ten minutes."""
+"""The first look judges players with a receipt of the last ten minutes."""
 
 PLAYERS_A_LOOK = 2_000
-"""Of the players who changed; the newest first. A look must end before the next one begins."""
+"""The number of changed players that a look reads, the newest first. A look must end before the next one begins."""
 
 OVERLAP_SECONDS = 60.0
 """A receipt bears the service's clock, and may be committed after a look that began later."""

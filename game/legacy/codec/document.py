@@ -95,9 +95,9 @@ class Document(Elements):
     key: str = ""
     """array, entries, slots, names: the table's column that holds an element's key. record: its value is `name`."""
     elements: QuarantineKind = "held"
-    """What an element that can't be read does to the player."""
+    """The effect on the player of an element that can't be read."""
     unreadable: QuarantineKind = "held"
-    """What a document that can't be read at all does to the player."""
+    """The effect on the player of a document that can't be read at all."""
     refuses: bool = False
     """A document that can't be read makes commands on its table refused, even after a held player is let go."""
     check: ElementCheck | None = None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 SHOWN_A_RULE = 5
 SHOWN_BYTES = 400
-"""Of an original on the screen; it is cut to the line's width besides."""
+"""The longest part of an original on the screen; it is cut to the line's width besides."""
 
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
 """Unicode's categories of control and format characters, bidi ones among them, and of what has no glyph."""
