@@ -51,7 +51,7 @@ class Terminal(Protocol):
 
     @property
     def can_ask(self) -> bool:
-        """True if a person sees the question and can type the answer."""
+        """Return True if a person sees the question and can type the answer."""
         ...
 
     def tell(self, line: str) -> None:

@@ -40,7 +40,7 @@ THROWAWAY = "test"
 SECTIONED = tuple(name for name in NAMES if name != THROWAWAY)
 """Environments that have a section."""
 
-OURS = frozenset({"name", "variables", "files_read"})
+NOT_FROM_THE_FILE = frozenset({"name", "variables", "files_read"})
 """Fields of an environment that no section may write."""
 
 DEFAULT_PATH = Path("environments.toml")
@@ -166,7 +166,7 @@ class Environment(Strict):
     watch: WatchPlan = field(default_factory=WatchPlan)
     provider: ProviderPlan = field(default_factory=ProviderPlan)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the env files beside environments.toml say: handed to the hooks, and never shown."""
+    """The variables of the env files beside environments.toml: passed to the hooks, and never shown."""
     files_read: FilesRead = field(default_factory=FilesRead)
 
 
@@ -189,7 +189,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             if known == THROWAWAY
             else f"Write [{known}] into it; [staging] of the project's own file shows every key.",
         )
-    if unknown := sorted(OURS & section.values.keys()):
+    if unknown := sorted(NOT_FROM_THE_FILE & section.values.keys()):
         raise together(_unknown_key(key, section.place(key)) for key in unknown)
     _require_own_target(section)
     expanding = (partial(expand, value, variables, section.where, key) for key, value in section.values.items())
@@ -333,7 +333,7 @@ def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
 
 
 def _require_own_target(section: environment_files.Section) -> None:
-    """The pointer is what a cutover changes: a tool that followed it would one day act on the other store."""
+    """Raise Refusal if a store's URL uses the pointer: after a cutover it would name the other store."""
     pointer = section.values.get("pointer")
     variable = pointer.get("variable", "DATABASE_URL") if isinstance(pointer, dict) else "DATABASE_URL"
     for key in ("target", "target_direct", "legacy"):
@@ -387,7 +387,7 @@ _OWNERS: Mapping[str, type[Strict]] = {
 
 
 def _keys(parent: str) -> list[str]:
-    return [key for key in inspect.signature(_OWNERS[parent]).parameters if parent or key not in OURS]
+    return [key for key in inspect.signature(_OWNERS[parent]).parameters if parent or key not in NOT_FROM_THE_FILE]
 
 
 def _default(key: str) -> object:

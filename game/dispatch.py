@@ -71,19 +71,19 @@ def dispatch(
     Raises Refused (nothing changed, no receipt), Fenced, Moved, StoreUnavailable (ask again: it may have been kept).
     """
     now_ms = clock()
-    return again(
+    return retry(
         lambda: _attempt(store, request, now_ms, chance(request.request_id), fence_pass), sleep=sleep, notice=notice
     )
 
 
-def again(
+def retry(
     act: Callable[[], T],
     *,
     attempts: int = ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
     notice: Notice | None = None,
 ) -> T:
-    """Try again while attempts fail for now, for reads too: the one such loop. Raises StoreUnavailable at its end."""
+    """Try again while attempts fail for now, for reads too: the only such loop. Raises StoreUnavailable at its end."""
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
         stop=stop_after_attempt(attempts),

@@ -12,7 +12,7 @@ FENCE_MESSAGE = "sudamr_fence"
 """The text that the triggers of a fenced SQLite file raise."""
 
 FENCE_PASS_SETTING = "sudamr.fence_pass"  # noqa: S105 - the name of a setting, no secret
-"""What holds the pass within a transaction on Postgres."""
+"""The setting that holds the pass within a transaction on Postgres."""
 
 
 class GameError(Exception):

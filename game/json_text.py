@@ -12,10 +12,12 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 SPACE = " \t\n\r"
 
 MOST_CHARACTERS = 4 * 1024 * 1024
-"""Of a document that is parsed: real ones have some tens of thousands, and Python's values take 30 times as much."""
+"""The longest document that is parsed: real ones have some tens of thousands, and Python's values take 30 times as
+much.
+"""
 
 MOST_PARTS = 50_000
-"""Of one array or object that is taken apart: each becomes a record, or a finding of its own."""
+"""The most parts of one array or object that is taken apart: each becomes a record, or a finding of its own."""
 
 _SKIP = re.compile(r"[ \t\n\r]*")
 

@@ -38,7 +38,7 @@ PREFIXES = ("PG", "PSQL")
 
 
 def refused(environ: Iterable[str], parameters: Iterable[tuple[str, str]]) -> list[str]:
-    """List, sorted, the variables that must be unset before a connection with these URL parameters is made."""
+    """Return the variables, sorted, that must be unset before a connection with these URL parameters is made."""
     return sorted({*environ} & {*UNLISTED, *_listed(dict(parameters))})
 
 

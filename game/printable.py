@@ -26,7 +26,9 @@ _UNSAFE_IN_TEXT = re.compile(rf"(?![\n\t])[{UNSAFE}]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 FIELD_CHARACTERS = 2_000
-"""Of a field in a log. A traceback's interesting lines are its first and its last ones, so the middle is left out."""
+"""The longest field in a log. A traceback's interesting lines are its first and its last ones, so the middle is left
+out.
+"""
 
 FIELD_ITEMS = 100
 FIELD_DEPTH = 8

@@ -24,11 +24,11 @@ class Settings(BaseSettings):
     database_url: SecretStr
     """Which store: postgresql://… or file:/…"""
     database_url_next: SecretStr | None = None
-    """The store that the game is about to move to, or from which it has come: opened ahead, and served when it has."""
+    """The store that the game will move to, or has come from. It is opened ahead, and served once the game is there."""
     hold_ms: int = Field(default=2_000, ge=100, le=60_000)
-    """So long a request waits in the window of a move, where DATABASE_URL_NEXT names a store."""
+    """How long a request waits in the window of a move, if DATABASE_URL_NEXT names a store."""
     chance_secret: SecretStr = Field(min_length=16)
-    """What the server's dice follow from; whoever knows it can foretell them."""
+    """The secret from which the server's dice follow: a person who knows it can foretell them."""
     token_secret: SecretStr = Field(min_length=16)
     """What the players' bearer tokens follow from; who knows it can act as any player. Another ends them all."""
     previous_token_secret: SecretStr | None = Field(default=None, min_length=16)
@@ -113,7 +113,7 @@ def _url(name: str, value: SecretStr) -> urls.PostgresUrl | urls.LegacyUrl:
 
 
 def _place(url: urls.PostgresUrl | urls.LegacyUrl) -> tuple[object, ...]:
-    """Return what tells the store from others, whoever opens it."""
+    """Return the part of the URL that identifies the store, whatever role opens it."""
     if isinstance(url, urls.LegacyUrl):
         return (os.path.realpath(url.path),)
     return url.host, url.port, url.dbname, url.schema

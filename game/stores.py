@@ -8,7 +8,7 @@ from game.postgres.store import PostgresStore, Timeouts
 from game.unit_of_work import UNWATCHED, PairedStore, Watch
 
 PROBE_SECONDS = 1.0
-"""How long a store is waited for that is only asked for its fence; to connect takes libpq two at least."""
+"""Seconds to wait for a store that is only asked for its fence. libpq's connect_timeout is two at least."""
 
 
 def open_store(
@@ -26,7 +26,7 @@ def open_store(
 
 
 def open_probe(url: str) -> PairedStore:
-    """Return the store at the URL, to be asked for its fence: one connection, and little patience. Raises BadUrl."""
+    """Return the store at the URL for probing its fence: one connection and short timeouts. Raises BadUrl."""
     place = urls.read(url)
     if isinstance(place, urls.LegacyUrl):
         return LegacyStore(

@@ -1,9 +1,9 @@
-"""The rule by which a process that has two stores open serves one of them. It asks nothing: it judges what they showed.
+"""The rule by which a process that has two stores open serves one of them. It reads no store: it judges their fences.
 
-A store that is open is served. One that is fenced or moved is left for the other one, where that is open and both name
-each other: what names nobody could be any fence, and what answers could be a copy, or yesterday's attempt. For the same
-reason a store that only does not answer is never left. The rule is the same in both directions, so a process follows a
-rollback as it followed the cutover.
+An open store is served. A fenced or moved store is left for the other one only if that is open and both name each
+other: a fence that names nobody could be anybody's, and an open store could be a copy, or of yesterday's attempt. For
+the same reason a store that does not answer is never left. The rule is the same in both directions, so a process
+follows a rollback as it followed the cutover.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from game.rows import Rows
 from game.unit_of_work import Engine, FenceView, PairedStore, StoreStatus, Unit
 
 
-class Verdict(StrEnum):
-    """What a process is to do, by what the store that it serves and the other one showed.
+class StoreChoice(StrEnum):
+    """The choice of a process, by the fences of the served store and of the other one.
 
     STAY: the served store is open. FOLLOW: serve the other one. WAIT: the served store was closed for the other one,
     which is not open yet or does not answer. REFUSE: it was closed, and not for the other one. UNKNOWN: the served
@@ -32,19 +32,19 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-def judge(served: FenceView | None, other: FenceView | None) -> Verdict:
-    """Return the verdict. None: the store does not answer. served must have been read before other."""
+def judge(served: FenceView | None, other: FenceView | None) -> StoreChoice:
+    """Return the choice. None: the store does not answer. served must have been read before other."""
     if served is None:
-        return Verdict.UNKNOWN
+        return StoreChoice.UNKNOWN
     if served.state == "open":
-        return Verdict.STAY
+        return StoreChoice.STAY
     if served.peer is None or served.peer == served.identity:
-        return Verdict.REFUSE
+        return StoreChoice.REFUSE
     if other is None:
-        return Verdict.WAIT
+        return StoreChoice.WAIT
     if not names(served, other):
-        return Verdict.REFUSE
-    return Verdict.FOLLOW if other.state == "open" else Verdict.WAIT
+        return StoreChoice.REFUSE
+    return StoreChoice.FOLLOW if other.state == "open" else StoreChoice.WAIT
 
 
 def names(served: FenceView, other: FenceView) -> bool:
@@ -64,7 +64,7 @@ class Hurried:
 
     @property
     def engine(self) -> Engine:
-        """See `Store`."""
+        """Return the engine of the wrapped store."""
         return self.store.engine
 
     def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
@@ -72,17 +72,17 @@ class Hurried:
         return self.store.begin(fence_pass, patience_seconds=max(0.001, self.until - time.monotonic()))
 
     def state(self, player: str) -> Rows | None:
-        """See `Store`."""
+        """Return a player's rows from the wrapped store; see `Store.state`."""
         return self.store.state(player)
 
     def read(self, player: str) -> Rows | None:
-        """See `Store`."""
+        """Return a player's rows from the wrapped store; see `Store.read`."""
         return self.store.read(player)
 
     def status(self) -> StoreStatus:
-        """See `Store`."""
+        """Return the status of the wrapped store; see `Store.status`."""
         return self.store.status()
 
     def close(self) -> None:
-        """See `Store`."""
+        """Close the wrapped store and its connections."""
         self.store.close()

@@ -13,7 +13,7 @@ from game.rows import Rows
 Engine = Literal["postgres", "legacy"]
 FenceState = Literal["open", "fenced", "moved"]
 UnitStatement = Literal["lock", "load", "save", "commit"]
-"""What a unit of work asks its database for, in this order."""
+"""The statements of a unit of work, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class StoreStatus:
     """The state of the store that a process serves. `store` is the same for every process on one database.
 
     lacks: a sentence that names the columns of game.tables missing from the store, and the remedy; "" if none is.
-    identity: what the fence of another store calls this one. No copy of the store shares it; None where the database
-    does not tell it yet.
+    identity: the name by which the fence of another store calls this one. No copy of the store shares it; None if the
+    database has none yet.
     """
 
     engine: Engine

@@ -98,7 +98,7 @@ class PostgresUrl:
 
     @property
     def conninfo(self) -> str:
-        """libpq's keywords, the search path among them: what psycopg.connect takes. Bears the password."""
+        """Return libpq's keywords as psycopg.connect takes them, with the search path. Contains the password."""
         return make_conninfo(
             host=self.host,
             port=self.port,

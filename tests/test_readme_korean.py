@@ -69,7 +69,7 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def test_the_korean_page_has_the_blocks_commands_and_links_of_the_english_one() -> None:
-    """When it fails: what was changed in README.md is to be changed in README.ko.md too."""
+    """Compare the two pages block by block. If it fails, change README.ko.md as README.md was changed."""
     assert list(blocks(KOREAN)) == list(blocks(ENGLISH))
 
 

@@ -32,7 +32,7 @@ class Amount:
 
     @property
     def rate(self) -> str:
-        """Units a second; empty where no time has passed."""
+        """Return the units a second as text; "" where no time has passed."""
         return f"{self.done / self.seconds:,.0f} {self.unit}/s" if self.seconds > 0 else ""
 
     @property

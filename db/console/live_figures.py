@@ -12,12 +12,13 @@ from db.console.live_view import CopyProgress, MoveState, RoundProgress, duratio
 from db.counts import counted
 
 RECENT_SECONDS = 15.0
-"""A rate is that of the last seconds: players of the beginning say little of how long the rest takes."""
+"""A rate is that of the last seconds: the first players say little about how long the rest takes."""
 
 KEPT_ROUNDS = 20
 COMMITS = 2
-"""In a window, beside the last round: the file is fenced, and Postgres is lifted. Each is flushed to disk, as the
-shortest round that wrote anything is."""
+"""The commits of a window beside its last round: the fence of the file, and the lift of Postgres. Each is flushed to
+disk, so each takes about as long as the shortest round that wrote anything.
+"""
 
 MB = 1_000_000
 NOT_KNOWN = "not known yet"
@@ -25,7 +26,7 @@ NOT_KNOWN = "not known yet"
 
 @dataclass(slots=True)
 class MoveFigures:
-    """All that was reported so far. now: the clock, monotonic seconds. dirty: changes that wait on the log."""
+    """The reports so far. now: the clock, monotonic seconds. dirty: changes that wait on the log."""
 
     now: Callable[[], float] = time.monotonic
     state: MoveState = MoveState.COPYING
@@ -37,7 +38,7 @@ class MoveFigures:
     _recent: deque[RoundProgress] = field(default_factory=lambda: deque(maxlen=KEPT_ROUNDS))
 
     def copied(self, progress: CopyProgress) -> None:
-        """Take note of a batch; those that are no longer recent are forgotten, but for the last of them."""
+        """Add a batch. Batches that are no longer recent are dropped, except the newest of them."""
         now = self.now()
         self.copy = progress
         self._copied.append((now, progress))
@@ -45,7 +46,7 @@ class MoveFigures:
             self._copied.popleft()
 
     def applied(self, progress: RoundProgress) -> None:
-        """Take note of a round."""
+        """Add a round that was committed."""
         self.rounds += 1
         self.dirty = self.dirty if progress.left is None else progress.left
         self._recent.append(progress)
@@ -57,7 +58,7 @@ class MoveFigures:
 
     @property
     def rates(self) -> tuple[float, float] | None:
-        """Return players and bytes a second, recently; None while nothing can be said."""
+        """Return the recent players and bytes a second; None while they are not known."""
         if len(self._copied) < 2:
             return None
         (since, first), (until, last) = self._copied[0], self._copied[-1]
@@ -68,7 +69,7 @@ class MoveFigures:
 
     @property
     def left_seconds(self) -> float | None:
-        """Return how long the players that are left take at the recent rate."""
+        """Return the seconds that the remaining players take at the recent rate."""
         if self.copy is None or self.rates is None or self.rates[0] <= 0:
             return None
         return (self.copy.total - self.copy.players) / self.rates[0]
@@ -84,7 +85,7 @@ class MoveFigures:
 
     @property
     def applying(self) -> float | None:
-        """Return how many rows a second were applied, by the largest of the recent rounds: the small ones only wait."""
+        """Return how many rows a second the largest recent round applied: small rounds spend their time on commits."""
         largest = max(self._recent, key=lambda one: one.rows, default=None)
         return largest.rows / largest.seconds if largest is not None and largest.rows and largest.seconds else None
 
@@ -95,7 +96,7 @@ class MoveFigures:
 
     @property
     def window_ms(self) -> float | None:
-        """Return the window to expect, by the rounds so far: the last one again, and the commits around it."""
+        """Return the seconds that the window will take: as long as the last round, and the commits beside it."""
         least = min((one.seconds for one in self._recent if one.written), default=None)
         return None if self.last is None or least is None else (self.last.seconds + COMMITS * least) * 1000
 

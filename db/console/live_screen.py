@@ -20,7 +20,7 @@ from db.console.progress import CI_INTERVAL_SECONDS, PLAIN_INTERVAL_SECONDS, Pla
 
 REFRESH_SECONDS = 0.25
 DIRTY_SECONDS = 1.0
-"""How often the log is looked at: each look opens the file."""
+"""How often the changes on the log are counted: each count opens the file."""
 
 THREAD = "live screen"
 LABELS = 14
@@ -34,7 +34,7 @@ class RecentAmount(Amount):
 
     @property
     def rate(self) -> str:
-        """Units a second, recently; empty while it is not known."""
+        """Return the recent units a second as text; "" while they are not known."""
         return "" if self.per_second is None else f"{self.per_second:,.0f} {self.unit}/s"
 
     @property
@@ -151,7 +151,7 @@ class LiveScreen:
 
 
 class LiveLines:
-    """Lines where there is no terminal. quiet: one a minute at most."""
+    """Shows lines where there is no terminal. quiet: one a minute at most."""
 
     def __init__(self, progress: Progress, *, quiet: bool) -> None:
         self.figures = MoveFigures()

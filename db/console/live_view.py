@@ -1,4 +1,4 @@
-"""The progress of a live move, as its steps report it, and the Protocol of whoever shows it."""
+"""The progress of a live move, as its steps report it, and the Protocol of what shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 
 class MoveState(StrEnum):
-    """The state of a live move, in the order in which it comes to them."""
+    """The states of a live move, in their order."""
 
     COPYING = "copying"
     CATCHING_UP = "catching up"
@@ -51,7 +51,7 @@ Dirty: TypeAlias = Callable[[], int | None]
 
 
 def unknown() -> int | None:
-    """Return that the number of changes is not known."""
+    """Return None: the number of changes is not known."""
     return None
 
 
@@ -63,15 +63,15 @@ class LiveView(Protocol):
         ...
 
     def copied(self, progress: CopyProgress) -> None:
-        """Take note of a batch that was written."""
+        """Show a batch that was written."""
         ...
 
     def applied(self, progress: RoundProgress) -> None:
-        """Take note of a round that was committed."""
+        """Show a round that was committed."""
         ...
 
     def passed(self, parts_ms: Mapping[str, float]) -> None:
-        """Show the window, which is over. parts_ms: when each part of it had ended, since it began."""
+        """Show the window once it is over. parts_ms: the end of each part, in ms since the window began."""
         ...
 
 
@@ -94,6 +94,6 @@ class Unseen:
 
 
 def durations(parts_ms: Mapping[str, float]) -> dict[str, float]:
-    """Return how long each part of a window took, in ms, from when each had ended."""
+    """Return how long each part of a window took, in ms. parts_ms: the end of each part since the window began."""
     ends = list(parts_ms.values())
     return {name: round(end - before, 2) for (name, end), before in zip(parts_ms.items(), [0.0, *ends], strict=False)}

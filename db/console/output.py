@@ -39,7 +39,7 @@ LEAST_WIDTH = 20
 """Columns for values on a terminal that is too narrow."""
 
 ERROR_CHARACTERS = 20_000
-"""Of an error for people: a server's message may be as long as what a client sent it."""
+"""The longest error for people: a server's message may be as long as what a client sent it."""
 
 
 class Ending(Protocol):
@@ -125,7 +125,7 @@ class Output:
 
     @property
     def console(self) -> Console:
-        """The console of results, for a page that renews itself."""
+        """Return the console of results, for a page that renews itself."""
         return self._out
 
     def end(self, outcome: str, todo: str = "") -> None:
@@ -147,14 +147,14 @@ class Output:
             self._errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def say(self, line: str, *, alarm: bool = False) -> None:
-        """One line of the result; an alarm is red on a terminal, so its words must say as much."""
+        """Print one line of the result. An alarm is red on a terminal only, so its words must say that it is one."""
         style = "bold red" if alarm else None
         # A text of several lines is a program's: SQL, a block of a test. Its lines stay as they are.
         line = line if "\n" in line else layout.fitted(escaped(line), self._out)
         self._out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A result of several lines; columns of numbers are set to the right."""
+        """Print a result of several lines; columns of numbers are set to the right."""
         self.say(title)
         numbers = tuple(
             bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(columns))
@@ -163,7 +163,7 @@ class Output:
         layout.print_table(self._out, layout.TextTable(tuple(columns), text, numbers))
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
-        """A result of names and values. On a terminal values are wrapped; elsewhere each stays on its line."""
+        """Print names with values. On a terminal values are wrapped; elsewhere each stays on its line."""
         indent = max(cell_len(name) for name, _ in rows) + 2
         width = max(self._out.width - indent, LEAST_WIDTH) if self._out.is_terminal else sys.maxsize
         for name, value in rows:
@@ -223,7 +223,7 @@ class Output:
         self._errors.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def trace(self, error: Exception) -> None:
-        """The traceback of a defect; what other programs put into their errors may hold a password."""
+        """Print the traceback of a defect, redacted: the errors of other programs may hold a password."""
         self._stderr.write(escaped(redact("".join(traceback.format_exception(error)))))
         self._stderr.flush()
 

@@ -32,7 +32,7 @@ class Progress(Protocol):
         ...
 
     def say(self, line: str) -> None:
-        """One line about what happens now."""
+        """Print one line about what happens now."""
         ...
 
 
@@ -125,7 +125,7 @@ class Countdown(Protocol):
     """Shows the time left of a fixed number of seconds, and what was seen last."""
 
     def passed(self, seconds: float) -> None:
-        """So many seconds have passed since the beginning."""
+        """Show that so many seconds have passed since the beginning."""
         ...
 
     def seen(self, text: str, *, last: bool = False) -> None:

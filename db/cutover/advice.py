@@ -148,7 +148,7 @@ _AT_WORK = {
     **dict.fromkeys(((LockHolder.STOPPED, False), (LockHolder.STOPPED, True)), _STOPPED),
     **dict.fromkeys(((LockHolder.HOOK, False), (LockHolder.HOOK, True)), _HOOK),
 }
-"""What must act first, by who is at work, and whether it is an undo."""
+"""The sentence about what must act first, by the lock's holder and by whether it is an undo."""
 
 
 def _guard(state: EnvironmentState) -> str:

@@ -1,4 +1,4 @@
-"""Rounds of a live move: repeated until what is left is applied in a blink, or the move is told that it can't be."""
+"""Repeats the rounds of a live move until one is short enough for a window, or it is clear that none will be."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from db.transfer.live.rounds import RoundResult
 from db.transfer.live.session import LiveTransfer
 
 SHORT_SECONDS = 0.1
-"""A round that takes no longer leaves so little behind that the next one fits a window many times over."""
+"""A round that takes no longer is short enough: the next one fits a window many times over."""
 
 LONGEST_SECONDS = 0.5
-"""Half of the window's budget: where rounds no longer shrink, they are still good enough when they take no longer."""
+"""Half of the window's budget. Rounds that no longer shrink are short enough if they take no longer."""
 
 MOST_ROUNDS = 60
 LEAST_SHRINKING = 0.9
 STILL = 2
-"""Rounds one after the other that shrink by less than a tenth, after which they count as not shrinking."""
+"""So many rounds in a row that shrink by less than a tenth count as not shrinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class CaughtUp:
 
 
 def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
-    """Apply rounds until one is short. Raises LeftToGoOn where players write faster than rounds apply."""
+    """Apply rounds until one is short. Raises LeftToGoOn if players write faster than rounds apply."""
     before: RoundResult | None = None
     still = rows = 0
     for number in range(1, MOST_ROUNDS + 1):

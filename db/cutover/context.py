@@ -43,7 +43,7 @@ from game.legacy.fence_schema import FenceMark, Owner
 from game.redaction import redact
 
 FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
-"""What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
+"""The errors of stores, files and processes that fail; anything else is a defect of ours and is raised."""
 
 RUNS = Path("var")
 """Where each run has its folder."""
@@ -102,7 +102,7 @@ class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
     lifting: this process has sent the transaction of the point of no return. live: the live copy of this process, once
-    one was opened. instant: the session that keeps what Postgres was in the window.
+    one was opened. instant: the session that holds the snapshot of Postgres taken in the window.
     """
 
     verb: str
@@ -228,7 +228,7 @@ class RunContext:
             self.config.progress.say(f"     not recorded: {text_of(error)}")
 
     def begin_undo(self) -> None:
-        """Record that an undo is under way, so that whoever looks names the command that finishes it."""
+        """Record that an undo is under way, so that `status` and later runs name the command that finishes it."""
         self.note(lambda: switch_record.begin_undo(self.env, self.verb))
 
     def end_undo(self) -> None:

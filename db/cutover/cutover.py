@@ -168,7 +168,7 @@ def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: 
 
 
 def preflight_of(context: RunContext, evidence: Evidence | None = None) -> tuple[PreflightCheck, ...]:
-    """Return the checks of step 1. evidence: that the environment may be cut over; None: none is asked for."""
+    """Return the checks of step 1. evidence: checks that the environment may be cut over; None: no such check."""
     certificate = () if evidence is None else (("certificate", evidence),)
     checks = preflight.before_cutover(context, (*certificate, *context.config.demands))
     if (most := context.config.most_seconds) is None:

@@ -38,7 +38,7 @@ def snapshot_done(context: RunContext) -> bool:
 
 
 def take_snapshots(context: RunContext) -> Facts:
-    """3: what is there now, on both sides, restored somewhere and counted."""
+    """Do step 3: take snapshots of both stores as they are; restore each somewhere and count it."""
     facts = _snapshot(context, Side.LEGACY, Label.BEFORE)
     if migrate.current(context.conn):
         facts |= _snapshot(context, Side.TARGET, Label.BEFORE)
@@ -46,13 +46,13 @@ def take_snapshots(context: RunContext) -> Facts:
 
 
 def migrated(context: RunContext) -> bool:
-    """Return True if the schema is at its head and fenced, and the phase says that its contents are ours to fill."""
+    """Return True if the schema is at its head and fenced, and the phase is loading."""
     at_head = migrate.current(context.conn) == migrate.head()
     return at_head and context.phase() is Phase.LOADING and fence.state(context.conn) == "fenced"
 
 
 def migrate_target(context: RunContext) -> Facts:
-    """4: the schema, its fence, and an empty start; the fence is tried from the service's own URL."""
+    """Do step 4: migrate the schema, raise its fence, try it from the service's own URL, and empty the tables."""
     direct = context.env.target_direct
     if context.phase() in (Phase.EMPTY, Phase.RETURNED) and migrate.current(context.conn):
         require_empty(context)
@@ -72,10 +72,10 @@ def migrate_target(context: RunContext) -> Facts:
 
 
 def begin_loading(context: RunContext) -> None:
-    """Phase loading, and in the same transaction an empty target: a copy of another day is no part of this one.
+    """Set the phase loading, and empty the target in the same transaction: an earlier copy must not mix with this one.
 
-    After an abort players went on playing on the legacy file, so what was loaded then is stale. Only that is emptied:
-    what lies in a target that is new, or after a rollback that did not put it away, is not ours to lose.
+    After an abort players went on playing on the legacy file, so what was loaded then is stale. Only such a copy is
+    emptied. The rows of a new target, or of a rollback that did not put them away, are not ours to delete.
     """
     phase = context.phase()
     if phase is Phase.LOADING:
@@ -92,9 +92,9 @@ def begin_loading(context: RunContext) -> None:
 
 
 def fenced(context: RunContext) -> bool:
-    """This run's fence stands on the legacy file, whole. The deadline starts when this process finds it.
+    """Return True if this run's fence stands on the legacy file, complete. The deadline starts when it is found.
 
-    A kill may have come between the fence and its proof, so it is tried again here; one with holes is made anew.
+    A kill may have come between the fence and its proof, so writing is tried again; a fence with holes is made anew.
     """
     mark = context.legacy_fence()
     if mark.state == "open":
@@ -112,9 +112,9 @@ def fenced(context: RunContext) -> bool:
 
 
 def fence_legacy(context: RunContext) -> Facts:
-    """6: drain what answers first and saves later, then fence the file and try to write: read-only begins.
+    """Do step 6: drain programs that answer before they save, then fence the file and try to write. Read-only begins.
 
-    A copy that was proven before this fence stood may lack what was written since: it is to be proven again.
+    A copy that was proven before this fence stood may lack later writes, so its proof is cleared.
     """
     hooks.run(
         context.env,
@@ -137,16 +137,16 @@ def fence_legacy(context: RunContext) -> Facts:
 
 
 def copied(context: RunContext) -> bool:
-    """Postgres has it in writing that this run's copy was proven, since this run's fence stands on the file.
+    """Return True if `ops.proven` names this run: its copy was proven after its fence was raised.
 
-    The pointer says nothing about it: a deploy, or a person, writes it too. Asking the copy itself would cost as much
-    as doing it again, and would take for a difference what a smoke that was killed left behind.
+    The pointer proves nothing: a deploy or a person writes it too. To compare the copy itself would cost as much as to
+    make it again, and would report as a difference what a killed smoke left behind.
     """
     return ops.is_proven(context.conn, context.journal.run)
 
 
 def copy(context: RunContext) -> Facts:
-    """5 and 7: every row loaded or quarantined, counted, rebuilt and compared, for every player."""
+    """Do steps 5 and 7: load or quarantine every row, count the values, and compare every rebuilt row."""
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     context.dump_beside(lambda: _snapshot(context, Side.LEGACY, Label.FINAL))
     with context.deadline.watching(context.config.progress) as progress:
@@ -171,12 +171,12 @@ def switched(context: RunContext) -> bool:
 
 
 def switch_to_target(context: RunContext) -> Facts:
-    """8: pointer, deploy, restart; every process answers from Postgres and the old ones are gone."""
+    """Do step 8: pointer, deploy, restart, until every process serves Postgres and the old ones are gone."""
     return switch.to(context, context.env.target, context.env.target.as_text())
 
 
 def smoke(context: RunContext) -> Facts:
-    """9: players of our own play over HTTP, through the fence, on every process."""
+    """Do step 9: canaries play over HTTP on every process, through the fence."""
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     return play(context, context.env.target_direct)
 
@@ -195,26 +195,26 @@ def play(context: RunContext, place: switch.Place, urls: Sequence[str] | None = 
 
 
 def final_dump_done(context: RunContext) -> bool:
-    """Return True if the legacy file as it is since its fence stands is kept, verified."""
+    """Return True if a verified snapshot of the legacy file was taken after its fence was raised."""
     return not context.dumping and _have(context, Side.LEGACY, Label.FINAL, since=context.legacy_fence().since / 1000)
 
 
 def final_dump(context: RunContext) -> Facts:
-    """10: the last state of the legacy file, hashed, restored and counted; begun beside the copy, waited for here."""
+    """Do step 10: wait for the final snapshot of the legacy file, which `copy` began, or take it now."""
     return context.dumped() or _snapshot(context, Side.LEGACY, Label.FINAL)
 
 
 def lifted(context: RunContext) -> bool:
-    """Postgres is live and open, and the legacy file says that it moved there."""
+    """Return True if Postgres is live and the legacy file says that it moved there."""
     mark = context.legacy_fence()
     return context.phase() is Phase.LIVE and mark.state == "moved" and fence_owner.is_of(mark, context.owner.target)
 
 
 def go_live(context: RunContext) -> None:
-    """11: phase and lift in one transaction, the point of no return; then the legacy file says that it moved.
+    """Do step 11: set the phase live and lift the fence in one transaction, the point of no return.
 
-    The file's write lock is held from before to after, so that its fence is this run's, and whole, when Postgres
-    commits: whoever lost his own lock and comes late to undo finds the file moved.
+    Then the legacy file says that it moved. Its write lock is held from before to after, so that its fence is this
+    run's, and complete, when Postgres commits. A run that lost its lock and comes late to undo finds the file moved.
     """
     beyond = context.phase() is Phase.LIVE
     checked = fence_owner.of_this_game_or_open if beyond else fence_owner.of_this_run
@@ -246,12 +246,12 @@ def require_whole(context: RunContext, connection: sqlite3.Connection) -> None:
 
 
 def first_snapshot_done(context: RunContext) -> bool:
-    """Postgres has a verified snapshot of its own since it is live."""
+    """Return True if this run has a verified snapshot of Postgres, taken since it is live."""
     return _have(context, Side.TARGET, Label.FIRST)
 
 
 def first_snapshot(context: RunContext, instant: Connection | None = None) -> Facts:
-    """12: the first snapshot of the live target, verified; the lock is released already.
+    """Do step 12: take and verify the first snapshot of the live target; the run lock is released already.
 
     instant: a session that sees Postgres as it was when the window ended; by default it is taken as of now.
     """

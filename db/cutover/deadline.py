@@ -25,12 +25,12 @@ class Deadline:
         self._began: float | None = None
 
     def start(self) -> None:
-        """Read-only begins, here or in the run that this one goes on with."""
+        """Note that read-only has begun, here or in the run that this one goes on with. Later calls change nothing."""
         if self._began is None:
             self._began = now()
 
     def check(self) -> None:
-        """DeadlinePassed where the budget is used up."""
+        """Raise DeadlinePassed if the budget is used up."""
         if self.left() <= 0:
             raise DeadlinePassed(
                 f"the point of no return within {self._budget:g} s of read-only",
@@ -40,12 +40,12 @@ class Deadline:
             )
 
     def left(self, at_most: float = float("inf")) -> float:
-        """Seconds left, and no more than `at_most`: the timeout of something that runs under the fence."""
+        """Return the seconds left, and no more than `at_most`: the timeout of something that runs under the fence."""
         return min(at_most, self._budget - self._spent())
 
     @contextmanager
     def watching(self, progress: Progress) -> Iterator[Progress]:
-        """Give the progress, checked at every advance, so that long work stops at the deadline and not after it."""
+        """Yield a progress that checks the deadline at every advance, so that long work stops in time."""
         yield _Watched(progress, self)
 
     def _spent(self) -> float:

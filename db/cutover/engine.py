@@ -5,6 +5,7 @@ What is true is asked of the databases under the lock, so a run goes on however 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from db.cutover import checks, dry_run, move_status, undoing
@@ -25,10 +26,7 @@ def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
         return dry_run.run(config.new_context(runbook.verb, env, run=None), runbook)
     if config.abort:
         return abort(env, runbook, config)
-    try:
-        return _run(env, runbook, config)
-    except SettledMeanwhile:
-        return _run(env, runbook, config)
+    return _after_watchdog(_run, env, runbook, config)
 
 
 def _run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
@@ -43,10 +41,17 @@ def _run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
 
 def abort(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     """Undo an attempt. Safe to call again. Raises Refusal if there is none, or it is past its point of no return."""
+    return _after_watchdog(_abort, env, runbook, config)
+
+
+def _after_watchdog(
+    act: Callable[[Environment, Runbook, RunConfig], RunReport], env: Environment, runbook: Runbook, config: RunConfig
+) -> RunReport:
+    """Act, and once more if the watchdog of a killed window settled the file's fence meanwhile; it settles it once."""
     try:
-        return _abort(env, runbook, config)
+        return act(env, runbook, config)
     except SettledMeanwhile:
-        return _abort(env, runbook, config)
+        return act(env, runbook, config)
 
 
 def _abort(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
@@ -104,7 +109,7 @@ def _cross(context: RunContext, runbook: Runbook) -> None:
 
 
 def _see_to_it(context: RunContext, runbook: Runbook) -> None:
-    """Past the point of no return: finish it, and repeat what has to be seen to again. Never undo."""
+    """Finish a move that is past the point of no return, and repeat the steps that need it. Never undo."""
     perform(context, runbook.point_of_no_return)
     for step in runbook.steps:
         if step.repeated:

@@ -1,8 +1,8 @@
 """The proof of the instant: the legacy file, frozen by the window, against Postgres as it was when the window ended.
 
 A session of its own takes a snapshot of Postgres in the window, after the last round and before the lift, and keeps it
-while players play on. Where that session is gone, a player without a receipt since is compared as he is; of one who has
-some, the file's newest receipt must be in Postgres under its number, with its chain.
+while players play on. If that session is gone, a player without a newer receipt is compared as he is now. For a player
+with newer receipts, Postgres must have the file's newest receipt under its number and with its chain.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from db.transfer.verify import differing, pairs
 from game.legacy.sqlite_values import Cell
 from game.urls import PostgresUrl
 
-SPEAKS_SECONDS = 10.0
-"""A session that says nothing for long is cut by what stands between: a pooler, a firewall."""
+KEEP_ALIVE_SECONDS = 10.0
+"""Seconds between two statements that keep the session alive: a pooler or a firewall cuts an idle connection."""
 
 NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class InstantProof:
-    """snapshot: players compared in the snapshot of the instant; as_they_are: those without a receipt since; by_chain:
-    those whose file's newest receipt is in Postgres. independent: figures that the independent proof compared.
+    """snapshot: players compared in the snapshot of the instant; as_they_are: players without a newer receipt, compared
+    as they are now; by_chain: players whose newest receipt of the file is in Postgres. independent: figures that the
+    independent proof compared.
     """
 
     snapshot: int = 0
@@ -48,17 +49,17 @@ class InstantProof:
 
 
 class Instant:
-    """A session that keeps a snapshot of Postgres. Not taken yet until `take`."""
+    """A session that keeps a snapshot of Postgres, once `take` was called."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self._taken = False
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._speak, daemon=True)
+        self._thread = threading.Thread(target=self._keep_alive, daemon=True)
 
     def take(self) -> None:
-        """Take the snapshot: two statements, no wait. Again in a later window: that one's, in place of the first."""
+        """Take the snapshot: two statements, no wait. A later window replaces the snapshot of the one before."""
         with self._lock:
             if self._taken:
                 self._conn.execute("rollback")
@@ -82,11 +83,11 @@ class Instant:
         return Target(self._conn)
 
     def end(self) -> None:
-        """Say no more."""
+        """Stop keeping the session alive. Returns at once; the transaction ends with the connection."""
         self._ended.set()
 
-    def _speak(self) -> None:
-        while not self._ended.wait(SPEAKS_SECONDS):
+    def _keep_alive(self) -> None:
+        while not self._ended.wait(KEEP_ALIVE_SECONDS):
             with self._lock:
                 try:
                     self._conn.execute("select 1")
@@ -118,7 +119,7 @@ def prove(path: str, file: Source, instant: Target | None, target: PostgresUrl, 
 
 
 def _by_chains(path: str, file: Source, now: Target, progress: Progress) -> InstantProof:
-    """Compare who has no receipt since the file's; of the others, the file's newest receipt."""
+    """Compare the rows of players without a newer receipt; of the others, only the file's newest receipt."""
     heads = {player: (seq, chain) for player, seq, chain in of_file(file)}
     changed = {
         str(player)
@@ -149,8 +150,8 @@ def _by_chains(path: str, file: Source, now: Target, progress: Progress) -> Inst
             "every player of the frozen file to be in Postgres as he was",
             f"{len(wrong):,} that differ: {few(wrong, NAMED)}",
             where=path,
-            do="Players play on Postgres. Decide by what is named whether to go back, which loses nothing of what they"
-            f" did since: invoke rollback --env {ops.named(now.conn)}",
+            do="Players play on Postgres. If these differences matter, go back, which keeps what they did since:"
+            f" invoke rollback --env {ops.named(now.conn)}",
         )
     return InstantProof(as_they_are=as_they_are, by_chain=by_chain)
 

@@ -25,7 +25,7 @@ RUN = "run"
 END = "end"
 
 FACT_CHARACTERS = 5_000
-"""Of each text in a line: what a hook printed, say."""
+"""The longest text in a line, such as the output of a hook."""
 
 
 def _on_standard_error(line: str) -> None:
@@ -60,7 +60,7 @@ class Journal:
     def write(self, event: str, step: str = "", /, *, when: float | None = None, **facts: Any) -> None:
         """Add a line and flush it to disk; if it can't be written, pass it to `unwritten`.
 
-        when: epoch seconds, of what happened a moment ago where nothing could be written: in a window.
+        when: epoch seconds, for a line about an earlier moment, such as one inside a window, where nothing is written.
         """
         cleaned = {name: printable.field(fact, name, FACT_CHARACTERS) for name, fact in facts.items()}
         at = _now().timestamp() if when is None else when

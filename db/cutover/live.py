@@ -1,4 +1,4 @@
-"""The live cutover: from the legacy file to Postgres while players play; they wait some tens of milliseconds, once.
+"""The live cutover: from the legacy file to Postgres while players play. They wait once, for some tens of ms.
 
 Its steps before the copy and after the window are those of the offline cutover (db.cutover.cutover), which stays for a
 service that can't open two stores, and as the plan's own order.

@@ -41,7 +41,7 @@ def transfer_of(context: RunContext) -> LiveTransfer:
 
 
 def copy(context: RunContext) -> Facts:
-    """5: capture on, every row copied in batches, and rounds until little is left."""
+    """Do step 5: turn capture on, copy every row in batches, and apply rounds until one is short."""
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     live = transfer_of(context)
     log = live.begin()
@@ -60,7 +60,7 @@ def copy(context: RunContext) -> Facts:
 
 
 def stand_by(context: RunContext) -> Facts:
-    """6: all that can be done before the window: vacuum, a service tried on Postgres, the proof at one instant."""
+    """Do step 6, all that can precede the window: vacuum, try a service on Postgres, prove the copy at one instant."""
     with context.config.view.doing(MoveState.STANDING_BY, partial(capture.waiting, context.env.legacy.path)):
         return _stand_by(context, transfer_of(context))
 
@@ -100,14 +100,14 @@ def _offered(context: RunContext) -> bool:
 
 
 def _smoke(context: RunContext) -> Facts:
-    """Have players of our own play on Postgres, behind its fence, by a service process of this machine."""
+    """Let canaries play on Postgres, behind its fence, through a service process of this machine."""
     token = context.config.operator_token
     with services.started_beside(context.env.target, operator_token=token) as ready:
         return cutover_steps.play(context, context.env.target_direct, [ready.url])
 
 
 def go_live(context: RunContext) -> Facts | None:
-    """7: the window. Past its point of no return, what is left is that the file says that it moved."""
+    """Do step 7: pass the window. Past its point of no return, only turn the file's fence to moved."""
     if context.phase() is Phase.LIVE:
         cutover_steps.go_live(context)
         return None
@@ -118,7 +118,7 @@ def go_live(context: RunContext) -> Facts | None:
 
 
 def prove_instant(context: RunContext) -> Facts:
-    """9: the frozen file against Postgres as it was when the window ended, every player."""
+    """Do step 9: compare every player of the frozen file with Postgres as it was when the window ended."""
     path = context.env.legacy.path
     with opened(path) as file:
         kept = None if context.instant is None else context.instant.target
@@ -129,12 +129,12 @@ def prove_instant(context: RunContext) -> Facts:
 
 
 def first_snapshot(context: RunContext) -> Facts:
-    """9: Postgres as it was when the window ended, dumped and restored; as it is now, where that session is gone."""
+    """Do step 9: dump and restore Postgres as it was when the window ended; as it is now where that session is gone."""
     kept = None if context.instant is None else context.instant.target
     return cutover_steps.first_snapshot(context, None if kept is None else kept.conn)
 
 
 def capture_off(context: RunContext) -> None:
-    """9: the log and its triggers leave the legacy file, which is as the game left it then, and fenced."""
+    """Do step 9: remove the log and its triggers from the legacy file, which stays fenced, as the game left it."""
     context.require_lock()
     session.end(context.env.legacy.path)

@@ -52,22 +52,22 @@ class MoveStatus:
 
     @property
     def startable(self) -> bool:
-        """True if no attempt is under way."""
+        """Return True if no attempt is under way."""
         return self.phase in OVER
 
     @property
     def rollback_begun(self) -> bool:
-        """True if a rollback has fenced Postgres, and has neither returned nor been undone."""
+        """Return True if a rollback has fenced Postgres, and has neither returned nor been undone."""
         return self.phase is Phase.LIVE and self.target != "open"
 
     @property
     def returned_unknown(self) -> bool:
-        """True if the file is open and the pointer names it while Postgres says live: a failover lost the return."""
+        """Return True if a failover lost the return: Postgres is live, but the pointer names the open file."""
         return self.phase is Phase.LIVE and self.legacy == "open" and self.pointer is not PointerTo.TARGET
 
     @property
     def lift_lost(self) -> bool:
-        """True if the file says moved to this database while Postgres is not live: a failover lost the lift.
+        """Return True if the file says moved to this database while Postgres is not live: a failover lost the lift.
 
         A standby may be older than the whole attempt, so the phase may be any other. A rollback leaves no such state:
         it fences the file anew before it returns.
@@ -76,17 +76,17 @@ class MoveStatus:
 
     @property
     def of_this_game(self) -> bool:
-        """True if a move to or from this database set the legacy file's fence."""
+        """Return True if a move to or from this database set the legacy file's fence."""
         return fence_owner.is_of(self.mark, self.identity)
 
     @property
     def of_another(self) -> bool:
-        """True if the legacy file is closed, but not by a move of this database."""
+        """Return True if the legacy file is closed, but not by a move of this database."""
         return self.legacy != "open" and not self.of_this_game
 
     @property
     def undo_unfinished(self) -> bool:
-        """True if an attempt is over, and the legacy file is still closed or the switch back to it is not done."""
+        """Return True if an attempt is over, but the legacy file is still closed or the switch back is not done."""
         if self.phase not in (Phase.ABORTED, Phase.EMPTY) or self.of_another or self.lift_lost:
             return False
         pointed_away = self.phase is Phase.ABORTED and self.pointer is not PointerTo.LEGACY
@@ -94,7 +94,7 @@ class MoveStatus:
 
     @property
     def rollback_undo_unfinished(self) -> bool:
-        """True if the undo of a rollback has opened Postgres, and the switch back to it is not done."""
+        """Return True if the undo of a rollback has opened Postgres, and the switch back to it is not done."""
         opened = self.phase is Phase.LIVE and self.target == "open" and self.legacy == "moved"
         return opened and self.undoing and self.unfinished
 
@@ -166,7 +166,7 @@ def _status(env: Environment, conn: ops.Connection, mark: FenceMark) -> MoveStat
 
 
 class SettledMeanwhile(Refusal):
-    """Of all that was read only the file's fence has changed: the watchdog of a window has settled it."""
+    """Only the file's fence has changed since the status was read: the watchdog of a window has settled it."""
 
 
 def require_same(env: Environment, before: MoveStatus, refuse: Refuse) -> None:

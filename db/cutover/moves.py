@@ -20,7 +20,7 @@ from game.legacy import capture_schema
 def cut_over(env: Environment, config: RunConfig, *, evidence: Evidence) -> RunReport:
     """Move the game to Postgres. Raises what `engine.run` raises.
 
-    Refusal for an attempt that was begun live and would go on offline: its copy is not one that a fence was up for.
+    Refusal if an attempt was begun live and would go on offline: its copy was not made under a fence.
     """
     if not config.offline:
         runbook = dataclasses.replace(live.LIVE_CUTOVER, preflight=partial(_before_live, evidence=evidence))

@@ -47,8 +47,9 @@ Part = Annotated[str, AfterValidator(_short)]
 class Plan:
     """A plan. parts: what may not differ at night, by name. not_compared: what is no part, and might be missed.
 
-    state: where the move stood. facts: for whoever approves; they may change. most_seconds: the longest freeze that the
-    approval covers; both it and predicted_seconds are None where the game is moved already. made_at: ISO time in UTC.
+    state: where the move stood. facts: for the person who approves; they may change. most_seconds: the longest freeze
+    that the approval covers; both it and predicted_seconds are None where the game is moved already. made_at: ISO time
+    in UTC.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)

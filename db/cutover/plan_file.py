@@ -20,7 +20,7 @@ MAX_AGE = timedelta(hours=24)
 """A certificate is as old at most."""
 
 MOST_BYTES = 4 * 1024 * 1024
-"""Of a dry run's JSON, which lists its checks beside the plan."""
+"""The largest JSON of a dry run, which lists its checks beside the plan."""
 
 A_PLAN = "the JSON of a dry run that found nothing amiss"
 _PLANS = TypeAdapter(Plan)

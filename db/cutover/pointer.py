@@ -27,11 +27,11 @@ _ASSIGNMENT = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _PLAIN = re.compile(r"[\w:/.@%?&=+~,;-]+")
-"""What every reader of env files reads alike, in quotes or without."""
+"""A value that every reader of env files reads alike, in quotes or without."""
 
 
 def address(place: urls.PostgresUrl | urls.LegacyUrl) -> tuple[object, ...]:
-    """Return what tells the store from others, without its password and parameters."""
+    """Return the part of the URL that identifies the store, without its password and parameters."""
     if isinstance(place, urls.LegacyUrl):
         return (os.path.realpath(place.path),)
     return place.host, place.port, place.dbname, place.schema, place.user
@@ -65,10 +65,10 @@ def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
 
 
 def write(pointer: Pointer, value: str) -> None:
-    """Have the variable say `value`, in one rename, and read it back.
+    """Set the variable to `value`, by one rename, and read it back.
 
-    Where the file has a line for the next store, and it names the store that is the first now, it gets the old value: a
-    service refuses two lines that name one store.
+    If the line of the next store names the same store, that line gets the old value: a service refuses two variables
+    that name one store.
     """
     values = {pointer.variable: value}
     beside = next_value(pointer)
@@ -80,7 +80,7 @@ def write(pointer: Pointer, value: str) -> None:
 
 
 def next_variable(pointer: Pointer) -> str:
-    """Return the name of the variable that names the store which the service is to open beside the first."""
+    """Return the name of the variable for the store that the service opens beside the first."""
     return f"{pointer.variable}_NEXT"
 
 
@@ -91,7 +91,7 @@ def next_value(pointer: Pointer) -> str | None:
 
 
 def write_next(pointer: Pointer, value: str) -> None:
-    """Have the variable of the next store say `value`, in one rename; its line is added if the file has none."""
+    """Set the variable of the next store to `value`, by one rename; its line is added if the file has none."""
     _write(pointer, {next_variable(pointer): value})
 
 

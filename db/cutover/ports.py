@@ -19,7 +19,7 @@ class Evidence(Protocol):
     """Checks that this environment may be cut over: a certificate of a gate that passed."""
 
     def __call__(self, env: Environment) -> None:
-        """Refusal saying what is missing."""
+        """Raise Refusal naming what is missing."""
         ...
 
 
@@ -40,10 +40,10 @@ class Smoke(Protocol):
 
 
 class Observer(Protocol):
-    """Told before and after each step, and at the beginning of a window: a rehearsal acts there, a test dies there."""
+    """Called before and after each step, and at the beginning of a window. Rehearsals and tests act there."""
 
     def __call__(self, when: When, step: str) -> None:
-        """`step` is the step's name."""
+        """Act at this moment of a run. step: the step's name."""
         ...
 
 

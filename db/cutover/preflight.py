@@ -83,7 +83,7 @@ def before_cutover(context: RunContext, demands: Sequence[Demand] = ()) -> Check
 def before_rollback(context: RunContext, demands: Sequence[Demand] = (), *, carries: bool = True) -> Checks:
     """Return the checks of a rollback: above all hooks, a pointer that counts, and a legacy file that takes writes.
 
-    carries: what players did is carried back to the file, not given up.
+    carries: what players did is written back to the file, not discarded.
     """
     check = partial(_check, context)
     return (

@@ -50,13 +50,15 @@ class Control:
 
     @property
     def trial(self) -> bool:
-        """True if the phase is of a trial, which fills the tables as an attempt that was aborted does."""
+        """Return True if the phase is of a trial, which fills the tables as an attempt that was aborted does."""
         return ops.is_trial(self.run)
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureState:
-    """Change capture on the legacy file: its log, of which run; players: in the file; waiting: changes on the log."""
+    """Change capture on the legacy file. log: the name of its log; run: the run that turned it on; players: their
+    number in the file; waiting: the number of changes on the log.
+    """
 
     run: str
     log: str
@@ -66,7 +68,7 @@ class CaptureState:
 
 @dataclass(frozen=True, slots=True)
 class CopyState:
-    """A copy of the phase's run, by its checkpoints. log: of which capture; beyond: of a table after the players."""
+    """A copy of the phase's run, by its checkpoints. log: of its capture; beyond: it is past the players."""
 
     log: str
     players: int

@@ -65,9 +65,11 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class LiveFigures:
-    """What a live move was like. window_ms: from the fence of the file to the lift of Postgres; parts_ms: when each
-    part of it had ended. attempts: windows, those that were opened again included. instant: of the proof of the
-    instant, players by how they were proven.
+    """The figures of a live move.
+
+    window_ms: from the fence of the file to the lift of Postgres. parts_ms: the end of each part of the window, counted
+    from its begin. attempts: windows, with those that were missed. instant: the number of players by how the proof of
+    the instant proved them.
     """
 
     window_ms: float
@@ -84,9 +86,9 @@ class RunReport:
 
     engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
     it was never begun. predicted_seconds: of read-only, by the checks of this process; None if it made none. counts:
-    what the copy or the carrying back counted. checks: what a dry run found. settings: the files that the environment
-    was read from, and what the operator's file overrides. plan: of a dry run that found nothing
-    amiss, see `db.cutover.plan`. live: None for an offline move.
+    what the copy or the writing back counted. checks: what a dry run found. settings: the files that the environment
+    was read from, and what the operator's file overrides. plan: of a dry run that found nothing amiss, see
+    `db.cutover.plan`. live: None for an offline move.
     """
 
     run: str

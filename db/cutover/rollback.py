@@ -1,7 +1,7 @@
 """The rollback: back to the legacy file with everything that players did on Postgres, by docs/cutover.md.
 
 Players' writes are on Postgres until R7, which is the point of no return; before it an undo lifts Postgres again.
-Running it again goes on where it stopped. R2, carrying back while players play, is made only by a live rollback.
+Running it again goes on where it stopped. R2, writing back while players play, is made only by a live rollback.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FENCE = Step(
     detail="**read-only begins**: Postgres refused every kind of write; SQLite goes from *moved* to *fenced*",
     on_failure="A session holds the tables: the message names it. End it, run again.",
 )
-CARRY_BACK = Step(
+WRITE_BACK = Step(
     "R4",
     "carry back",
     "the legacy file has all that players did",
@@ -121,7 +121,7 @@ def _preflight(context: RunContext, *, carries: bool = True) -> tuple[PreflightC
 
 ROLLBACK = Runbook(
     verb="rollback",
-    steps=(FENCE, CARRY_BACK, SWITCH, SMOKE),
+    steps=(FENCE, WRITE_BACK, SWITCH, SMOKE),
     point_of_no_return=RETURN,
     then=(PUT_AWAY,),
     undo=(LIFT, SWITCH_FORWARD),
@@ -172,12 +172,12 @@ def adopting(runbook: Runbook, accepted_loss: int) -> Runbook:
 
 
 def runbook_of(*, discard_writes: bool, accept_loss: int | None) -> Runbook:
-    """Return the rollback that carries back what players did, or the one that gives up this number of writes."""
+    """Return the rollback that writes back what players did, or the one that discards this number of writes."""
 
     def adapted(status: MoveStatus) -> Runbook:
         return adopting(wanted, accept_loss or 0) if status.returned_unknown else wanted
 
-    carry = discarding(accept_loss) if discard_writes and accept_loss is not None else CARRY_BACK
+    carry = discarding(accept_loss) if discard_writes and accept_loss is not None else WRITE_BACK
     wanted = dataclasses.replace(
         ROLLBACK,
         steps=(FENCE, carry, SWITCH, SMOKE),

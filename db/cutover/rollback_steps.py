@@ -27,7 +27,7 @@ NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote
 
 
 def fenced(context: RunContext) -> bool:
-    """Postgres is read-only, and so is the legacy file, which waits for what players did."""
+    """Return True if Postgres is fenced and this move's fence stands on the legacy file. The deadline starts then."""
     if fence.recorded_state(context.conn) == "open":
         return False
     context.deadline.start()
@@ -37,7 +37,10 @@ def fenced(context: RunContext) -> bool:
 
 
 def fence_target(context: RunContext) -> dict[str, Any]:
-    """R3: read-only begins. The legacy file goes from moved to fenced: who serves it is ready, and refuses writes."""
+    """Do step R3: fence Postgres and try to write. The legacy file's fence turns from moved to fenced.
+
+    Read-only begins. A process that serves the fenced file is ready, and refuses writes.
+    """
     context.journal.write(READ_ONLY_BEGINS)
     context.deadline.start()
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
@@ -47,7 +50,7 @@ def fence_target(context: RunContext) -> dict[str, Any]:
 
 
 def write_back(context: RunContext) -> dict[str, Any]:
-    """R4: everything that players did on Postgres, in one SQLite transaction that is verified before it commits."""
+    """Do step R4: write back all that players did on Postgres, in one SQLite transaction, verified before COMMIT."""
     _fence_legacy(context)
     with context.deadline.watching(context.config.progress) as progress:
         carried = asdict(
@@ -66,9 +69,9 @@ def write_back(context: RunContext) -> dict[str, Any]:
 
 
 def discard(context: RunContext, accepted: int) -> dict[str, Any]:
-    """R4 with --discard-writes: what players did on Postgres stays there; the count is the one that was accepted.
+    """Do step R4 with --discard-writes: what players did on Postgres stays there. Raises Failure at another count.
 
-    The file gets a new draw epoch: players remember which of the requests that are given up won.
+    The file gets a new draw epoch: players remember which of the discarded requests won.
     """
     lost = lost_writes(context)
     if lost != accepted:
@@ -87,7 +90,10 @@ def discard(context: RunContext, accepted: int) -> dict[str, Any]:
 
 
 def compare(context: RunContext, accepted: int) -> dict[str, Any]:
-    """R4 where players may play on the file already: nothing is carried over it, so what it lacks must be given up."""
+    """Do step R4 where players may play on the file already: write nothing, and count what the file lacks.
+
+    Raises Failure unless the operator accepted that count of lost requests.
+    """
     lost = lost_writes(context)
     if lost != accepted:
         raise Failure(
@@ -125,27 +131,27 @@ def switched(context: RunContext) -> bool:
 
 
 def switch_to_legacy(context: RunContext) -> dict[str, Any]:
-    """R5: the pointer as it was before the cutover, deploy, restart."""
+    """Do step R5: restore the pointer as it was before the cutover, deploy, restart."""
     earlier = journals.runs(context.journal.folder.parent, "cutover", context.env.name)
     return switch.to(context, context.env.legacy, undo.legacy_value(context.env, earlier))
 
 
 def smoke(context: RunContext) -> dict[str, Any]:
-    """R6: players of our own play on the legacy file, through its fence."""
+    """Do step R6: canaries play on the legacy file, through its fence."""
     _fence_legacy(context)
     return play(context, context.env.legacy)
 
 
 def returned(context: RunContext) -> bool:
-    """Players play on the legacy file."""
+    """Return True if the phase is returned and the legacy file is open."""
     return context.phase() is Phase.RETURNED and context.legacy_fence().state == "open"
 
 
 def go_back(context: RunContext, *, adopted: bool = False) -> None:
-    """R7: phase returned, and Postgres says that it moved, in one transaction: the point of no return. Then unfence.
+    """Do step R7: set the phase returned and Postgres's fence moved in one transaction, the point of no return.
 
-    The file's write lock is held throughout, so that its fence is this run's, and complete, when Postgres commits.
-    Postgres holds then what was carried back, since its own fence stood all the time.
+    Then the file is opened. Its write lock is held throughout, so that its fence is this run's, and complete, when
+    Postgres commits. Postgres holds then what was written back, since its own fence stood all the time.
     adopted: the file is open already, see `rollback.adopting`.
     """
     if context.phase() is Phase.RETURNED:
@@ -173,7 +179,7 @@ def put_away(context: RunContext) -> bool:
 
 
 def put_target_away(context: RunContext) -> dict[str, Any]:
-    """R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry.
+    """Do step R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry.
 
     A schema that was restored since the rollback is put away beside the one that the rollback itself put away.
     """

@@ -62,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Something that whoever starts the run has to agree to. A run asks first; a dry run asks after the checks.
+    """Something that the operator has to agree to. A run asks first; a dry run asks after the checks.
 
     check: raises Refusal if it was not agreed to. needs: names of checks without which it can't be judged.
     """
@@ -81,7 +81,7 @@ class RunOf(Protocol):
 
 
 class LeftToGoOn(Inconclusive):
-    """Raised by a step whose state players do not notice and another run goes on from: nothing is undone for it."""
+    """Raised by a step that another run can go on from and that players do not notice: nothing is undone."""
 
 
 def never(status: MoveStatus) -> bool:

@@ -38,7 +38,7 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 @dataclass(frozen=True, slots=True)
 class NextReady:
-    """The other store of a process, as it says at /readyz. ready: it would serve it at once if the game moved there."""
+    """The second store of a process, as /readyz shows it. ready: it would be served at once if the game moved."""
 
     engine: str
     store: str
@@ -96,11 +96,11 @@ def asked(url: str) -> Ready | str:
     return Ready(url, answer.status_code, pid=pid, abilities=abilities, next=_next(body.get("next")), **text)
 
 
-def _next(found: object) -> NextReady | None:
-    if not isinstance(found, dict):
+def _next(answer: object) -> NextReady | None:
+    if not isinstance(answer, dict):
         return None
-    text = {name: str(found.get(name) or "") for name in ("engine", "store", "identity", "fence")}
-    return NextReady(**text, ready=found.get("ready") is True)
+    text = {name: str(answer.get(name) or "") for name in ("engine", "store", "identity", "fence")}
+    return NextReady(**text, ready=answer.get("ready") is True)
 
 
 def unable(urls: Sequence[str], ability: str) -> list[str]:

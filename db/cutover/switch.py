@@ -129,7 +129,7 @@ def store_identity(place: Place) -> str:
 
 
 def offered(context: RunContext, place: Place) -> bool:
-    """Return True if every process has this store open beside the one that it serves, and would follow to it."""
+    """Return True if every process has this store open as its second one, and would change to it at once."""
     identity = store_identity(place)
     answers = [services.ask(url) for url in context.env.services]
     return all(ready is not None and _has_next(ready, identity) for ready in answers)

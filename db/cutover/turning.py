@@ -84,10 +84,9 @@ def turn(
     phases: tuple[Phase, ...],
     owner_check: OwnerCheck,
     pass_token: str | None = None,
-    using: sqlite3.Connection | None = None,
 ) -> None:
     """Turn the fence at once; see `turning`."""
-    with turning(context, to, phases=phases, owner_check=owner_check, pass_token=pass_token, using=using):
+    with turning(context, to, phases=phases, owner_check=owner_check, pass_token=pass_token):
         pass
 
 

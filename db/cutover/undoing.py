@@ -117,7 +117,7 @@ def undo(
     cause: BaseException | None = None,
     reason: str = "",
 ) -> None:
-    """Undo. cause, reason: why the move failed; None and "" if somebody asked for the undo."""
+    """Undo the move. cause, reason: why it failed; None and "" if the operator asked for the undo."""
     with _holding_signals(context):
         _prepare_undo(context, inconsistent, reason)
         try:

@@ -59,7 +59,7 @@ def _watch(context: RunContext, seconds: float, shown: Countdown) -> str | None:
             shown.seen("the last look", last=True)
         if breach := _look(context):
             return breach
-        shown.seen(_seen(context), last=last)
+        shown.seen(_summary(context), last=last)
         if last:
             return None
         while (left := due - now()) > 0:
@@ -67,7 +67,7 @@ def _watch(context: RunContext, seconds: float, shown: Countdown) -> str | None:
             shown.passed(now() - began)
 
 
-def _seen(context: RunContext) -> str:
+def _summary(context: RunContext) -> str:
     """Say what a look without a breach saw, with the time of day; it fits beside the bar."""
     many = len(context.env.services)
     health = ", health" if context.env.hooks.health else ""

@@ -1,10 +1,11 @@
-"""A process that stands beside a window: it settles what a tool leaves that dies in it, or that is stopped for long.
+"""A watchdog process for each window: if the tool dies or hangs in the window, it lets players play again.
 
-The tool writes to the pipe that it waits on: the window begins, the point of no return is sent, the window is over.
-When the pipe closes in between, the tool is gone; when nothing comes for longer than a window may last, it is ended.
-What was not sent can't have happened, so the legacy file is opened at once. What was sent is asked of Postgres, under
-the lock that the dead session has lost by then: live, and the file says that it moved; else it is opened. While
-Postgres does not answer nothing is opened. A copy that was not finished stays, and the next run goes on with it.
+The tool writes to the watchdog's pipe: the window begins, the point of no return is sent, the window is over. If the
+pipe closes inside a window, the tool is gone; if nothing comes for longer than a window may last, the watchdog kills
+the tool. If the point of no return was not sent, the legacy file is opened at once. If it was sent, the watchdog takes
+the run lock, which the dead session has lost by then, and reads the phase from Postgres: if it is live, the file's
+fence says that the game moved; else the file is opened. While Postgres does not answer nothing is opened. A copy that
+was not finished stays, and the next run goes on with it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from game.legacy.fence_schema import Owner
 from game.urls import LegacyUrl, PostgresUrl
 
 LONGEST_SECONDS = 3.0
-"""So long a tool may say nothing in a window: three times the budget. Then it is ended."""
+"""A tool that writes nothing for so long inside a window is killed: three times the window's budget."""
 
 START_SECONDS = 30.0
 SETTLE_SECONDS = 120.0
@@ -47,9 +48,9 @@ WINDOW, SENT, OVER, READY = b"w", b"s", b"o", b"ready\n"
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What the watchdog has to know of a run: its environment, where it is logged, and how its fences name it.
+    """The run that the watchdog guards: its environment, the folder of its journal, and the owner of its fences.
 
-    longest_seconds: so long the tool may say nothing in a window.
+    longest_seconds: the watchdog ends a tool that writes nothing for so long inside a window.
     """
 
     env: Environment
@@ -64,10 +65,10 @@ class Watchdog:
 
     pipe: IO[bytes]
 
-    def tell(self, what: bytes) -> None:
+    def tell(self, message: bytes) -> None:
         """Write one of WINDOW, SENT, OVER. Raises Failure if the watchdog is gone: no window without one."""
         try:
-            self.pipe.write(what)
+            self.pipe.write(message)
             self.pipe.flush()
         except OSError as error:
             raise Failure("the watchdog of the window at work", str(error), do="Run the same command again.") from None
@@ -105,16 +106,16 @@ def main() -> int:
     guarded: Guarded = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by the tool that started this process
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
-    said = OVER
-    while heard := _hear(None if said == OVER else guarded.longest_seconds, tool):
-        said = heard
-    if said == OVER:
+    last = OVER
+    while message := _next_message(None if last == OVER else guarded.longest_seconds, tool):
+        last = message
+    if last == OVER:
         return 0
-    return settle(guarded, sent=said == SENT)
+    return settle(guarded, sent=last == SENT)
 
 
-def _hear(seconds: float | None, tool: int) -> bytes:
-    """Return the next word; b"" once the tool is gone. One that says nothing for so long is ended first."""
+def _next_message(seconds: float | None, tool: int) -> bytes:
+    """Return the next message; b"" once the tool is gone. A tool that writes nothing for so long is killed first."""
     if not select.select([0], [], [], seconds)[0] and os.getppid() == tool:
         os.kill(tool, signal.SIGKILL)
         select.select([0], [], [])
@@ -122,7 +123,7 @@ def _hear(seconds: float | None, tool: int) -> bytes:
 
 
 def settle(guarded: Guarded, *, sent: bool) -> int:
-    """Open the file, or have it say that it moved; see the module. Returns the exit code."""
+    """Open the file, or turn its fence to moved, as the module's text says. Returns the exit code."""
     began = time.monotonic()
     journal = Journal(guarded.folder)
     if not sent:
@@ -158,7 +159,7 @@ def _settle_sent(guarded: Guarded) -> Phase:
 
 
 def _unplayed(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
-    """Play nothing: what is settled here was smoked before the window."""
+    """Play nothing: the smoke test ran before the window."""
     del services, store, pass_token
     return SmokeResult(0)
 

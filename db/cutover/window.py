@@ -35,13 +35,13 @@ from game.legacy import capture_schema, sqlite_values
 from game.tables import CANARY_PREFIX
 
 BUDGET_SECONDS = 1.0
-"""From the fence to the moment when the transaction of the point of no return is sent."""
+"""Seconds from the fence to the moment at which the transaction of the point of no return is sent."""
 
 LOCK_SECONDS = 0.3
-"""How long the file's write lock is waited for. Players write meanwhile; a writer that keeps it longer is no player."""
+"""Seconds to wait for the file's write lock. Players write meanwhile; a writer that keeps it longer is not a player."""
 
 ATTEMPTS = 5
-"""A window that does not fit its budget is opened again, and tried again after further rounds."""
+"""Windows that are tried. One that does not fit its budget opens the file again, and further rounds follow."""
 
 
 _LATER = "Players play on the legacy file. Choose a quieter hour, and run again: the copy goes on where it is."
@@ -53,7 +53,10 @@ class WindowMissed(Failure):
 
 @dataclass(slots=True)
 class Timeline:
-    """What happened in the window, by the clock and in milliseconds since it began. observer: told of each part."""
+    """The course of a window. began: seconds since 1970; since: monotonic seconds; marks: the end of each part, in ms.
+
+    observer: called with each part as it ends.
+    """
 
     observer: Observer
     began: float = field(default_factory=time.time)
@@ -72,21 +75,21 @@ class Timeline:
 
 
 def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
-    """Catch up, and go through the window; where it can't be met, players go on playing and it is tried again.
+    """Catch up, and pass the window. If one does not fit its budget, players go on playing and another one is tried.
 
-    A watchdog process stands by: whatever becomes of this one, players play again within moments.
+    A watchdog process stands by: if this process dies or hangs, players play again within moments.
 
     Raises WindowMissed after the last try, and whatever a store raises; the file is open again then, unless the
     transaction of the point of no return was sent.
     """
     guarded = watchdog.Guarded(context.env, context.journal.folder, context.owner)
-    with watchdog.standing_by(guarded) as guard:
+    with watchdog.standing_by(guarded) as tool_end:
         for attempt in range(1, ATTEMPTS + 1):
             caught = catching_up.catch_up(context, live)
             context.check_deadline()
             try:
                 with context.config.view.doing(MoveState.IN_THE_WINDOW):
-                    return _once(context, live, guard, {"attempts": attempt, "rounds": caught.rounds})
+                    return _once(context, live, tool_end, {"attempts": attempt, "rounds": caught.rounds})
             except WindowMissed as error:
                 context.journal.write("window missed", attempt=attempt, found=error.found)
                 context.config.progress.say(f"     the window was opened again: {error.found}")
@@ -95,7 +98,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
+def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
     if not switch.offered(context, context.env.target):
         raise WindowMissed(
             "every process of the service to have Postgres open beside the file",
@@ -107,14 +110,14 @@ def _once(context: RunContext, live: LiveTransfer, guard: Watchdog, facts: dict[
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
     line = Timeline(context.config.observer)
     try:
-        guard.tell(watchdog.WINDOW)
+        tool_end.tell(watchdog.WINDOW)
         with live.hurried(), _without_collections():
-            facts |= _through(context, live, guard, line)
-        guard.tell(watchdog.OVER)
+            facts |= _through(context, live, tool_end, line)
+        tool_end.tell(watchdog.OVER)
     except (ToolError, *FAILURES, KeyboardInterrupt):
         if not context.lifting:  # It was not sent, so no store but the file can be open.
             watchdog.open_again(context.env, context.owner)
-            guard.tell(watchdog.OVER)
+            tool_end.tell(watchdog.OVER)
             context.journal.write(READ_ONLY_BEGINS, when=line.began)
             context.journal.write(READ_ONLY_ENDS)
         raise
@@ -134,7 +137,7 @@ def _without_collections() -> Iterator[None]:
         gc.enable()
 
 
-def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Timeline) -> dict[str, Any]:
+def _through(context: RunContext, live: LiveTransfer, tool_end: Watchdog, line: Timeline) -> dict[str, Any]:
     owner, path = context.owner, context.env.legacy.path
     closing_check = fence_owner.of_this_game_or_open(owner, path)
     run_check = fence_owner.of_this_run(owner, path)
@@ -153,7 +156,7 @@ def _through(context: RunContext, live: LiveTransfer, guard: Watchdog, line: Tim
         if context.instant is not None:
             context.instant.take()
         line.mark("checks")
-        _lift(context, guard, line)
+        _lift(context, tool_end, line)
         line.mark("live")
     line.mark("moved")
     return {
@@ -175,7 +178,7 @@ def _soon(turning_fence: AbstractContextManager[sqlite3.Connection]) -> Iterator
         raise WindowMissed(error.expected, error.found, where=error.where, do=_LATER) from error
 
 
-def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
+def _lift(context: RunContext, tool_end: Watchdog, line: Timeline) -> None:
     """Send the point of no return. The budget is asked last."""
     if line.seconds > BUDGET_SECONDS:
         raise WindowMissed(
@@ -184,7 +187,7 @@ def _lift(context: RunContext, guard: Watchdog, line: Timeline) -> None:
             where=context.env.name,
             do=_LATER,
         )
-    guard.tell(watchdog.SENT)
+    tool_end.tell(watchdog.SENT)
     context.lifting = True
     with context.conn.transaction():
         context.held.require_proof()

@@ -27,15 +27,15 @@ from game import paths as kinds
 T = TypeVar("T")
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Of a gate's report: one whose every item failed at length has some 20 MB."""
+"""The largest gate report: one whose every item failed at length has some 20 MB."""
 
 MOST_BYTES_OF_A_NOTE = 1024 * 1024
-"""Of a file with a few figures."""
+"""The largest file with a few figures."""
 
 MOST_VALUES = 1_000_000
 MOST_DEPTH = 64
 MOST_CHARACTERS = 200
-"""Of a text that may stand in a message."""
+"""The longest text from a file in a message."""
 
 SHOWN = 80
 NOT_JSON = "a file that is not JSON"

@@ -13,7 +13,7 @@ from game import chain
 from game.legacy import fence, numbering, sqlite_values
 
 PLAYERS_AT_ONCE = 20
-"""In one transaction, for whose length others wait to write."""
+"""Players numbered in one transaction. Other writers wait for as long as it takes."""
 
 _WITHOUT = f"SELECT DISTINCT user_id FROM {numbering.RECEIPTS} WHERE seq IS NULL"
 _TWICE = f"SELECT 1 FROM {numbering.RECEIPTS} WHERE seq IS NOT NULL GROUP BY user_id, seq HAVING count(*) > 1 LIMIT 1"

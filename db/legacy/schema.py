@@ -153,7 +153,7 @@ def prepare(connection: sqlite3.Connection, schema: Schema) -> None:
 
 
 def make_tables(connection: sqlite3.Connection, schema: Schema) -> None:
-    """The tables in their order, SQLite's own and virtual ones included; nothing else yet, so that rows load fast."""
+    """Make all tables in their order, SQLite's own and virtual ones too. No index yet, so that rows load fast."""
     for statement in schema.of_type("table"):
         if statement.is_internal:
             _make_internal(connection, statement)
@@ -164,7 +164,7 @@ def make_tables(connection: sqlite3.Connection, schema: Schema) -> None:
 
 
 def make_the_rest(connection: sqlite3.Connection, schema: Schema) -> None:
-    """Indexes, views and triggers, each kind in its order."""
+    """Make the indexes, views and triggers, each kind in its order."""
     for kind in ("index", "view", "trigger"):
         for statement in schema.of_type(kind):
             if statement.sql is not None:

@@ -19,7 +19,7 @@ from game.legacy.guarding import guard, strictly
 MOST_STATEMENTS = 5_000
 
 MOST_BYTES = 16_000_000
-"""Of all statements together: each connection reads them anew, and takes several times as much memory."""
+"""The size of all statements together: each connection reads them anew, and takes several times as much memory."""
 
 MOST_STEPS = 20 * MOST_STATEMENTS
 """SQLite takes some ten steps to read a statement of the schema, and as many to measure it afterwards."""
@@ -78,7 +78,7 @@ class _Attempts:
                 if denied := _DENIED.search(str(error)):
                     raise _costly(statement, denied[0], self._where) from None
                 if not (missing := _MISSING.fullmatch(str(error))):
-                    return  # Whoever makes the schema again says so.
+                    return  # It is refused where the schema is made again.
                 self._stand_in(*missing.groups())
             else:
                 return

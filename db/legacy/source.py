@@ -31,15 +31,15 @@ from game.runs import runs
 
 CHUNK_BYTES = 8 * 1024 * 1024
 CELL_BYTES = 48
-"""What a cell costs beside its contents, so that a chunk of many small rows is bounded too."""
+"""The memory that a cell takes beside its contents, so that a chunk of many small rows is bounded too."""
 
 LOCK_TIMEOUT_SECONDS = 10.0
 
 UNIT_BYTES = 100
-"""What an element of a document costs beside its text: it becomes a record, or a finding."""
+"""The memory that an element of a document takes beside its text: it becomes a record, or a finding."""
 
 _LARGE = 1 << 16
-"""From here a value is hashed by itself: its repr would take several times its size."""
+"""A value from this size on is hashed by itself: its repr would take several times its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Source:
 
     @cached_property
     def left_out(self) -> list[str]:
-        """Tables of statistics that this SQLite can't make; they are neither loaded nor compared."""
+        """Return the tables of statistics that this SQLite can't make; they are neither loaded nor compared."""
         return schemas.foreign_statistics(self.connection)
 
     def count(self, table: str) -> int:
@@ -111,8 +111,8 @@ class Source:
     ) -> Iterator[SourceRow]:
         """Yield the rows in the order of their positions, one at a time; with their generated columns if asked for.
 
-        after: a key's expressions and values; only the rows behind, in the key's order. Where there is no rowid, their
-        positions count from there.
+        after: the expressions and values of a key; only rows with a greater key are read, in the key's order. Without a
+        rowid, positions count from that row on.
         """
         shape = self.tables[table]
         columns = (*shape.columns, *shape.generated) if generated else shape.columns
@@ -154,12 +154,12 @@ class Source:
 
 
 def units_sql(column: str) -> str:
-    """SQLite's count of one cell's units; a cell that is no text is one unit (its JSON functions read blobs too)."""
+    """Return SQL that counts one cell's units; a cell that is no text is one (SQLite's JSON functions read blobs)."""
     return f"CASE WHEN typeof({quote(column)}) = 'text' THEN {codec.source_units(column)} ELSE 1 END"
 
 
 def size_of(values: Iterable[Cell]) -> int:
-    """About how many bytes the cells take in memory."""
+    """Return about how many bytes the cells take in memory."""
     return sum(
         CELL_BYTES
         + (len(value) if isinstance(value, str | bytes) else len(value.data) if isinstance(value, BadText) else 0)

@@ -20,7 +20,7 @@ from db.monitor.watching import Looked
 
 LOOKS = 3
 BREACHES = 2
-"""Of the last LOOKS: one look alone may have met a moment that is over."""
+"""So many of the last LOOKS raise an alarm: one look alone may have met a moment that is over."""
 
 ANSWER = "the server answers"
 """The alarm of looks that could not ask the server."""
@@ -28,7 +28,7 @@ ANSWER = "the server answers"
 PAGE = "docs/watch.md"
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     """A message of an alarm that began, or one of its end."""
 
     RAISED = "alarm"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 class AlarmMessage:
     """A message to people. seconds: how long the alarm lasted; None while it does. do: one command or statement."""
 
-    kind: Kind
+    kind: MessageKind
     environment: str
     check: str
     text: str
@@ -49,9 +49,9 @@ class AlarmMessage:
 
     @property
     def line(self) -> str:
-        """The message in one line."""
+        """Return the message in one line."""
         lasted = "" if self.seconds is None else f" after {timedelta(seconds=round(self.seconds))}"
-        remedy = f" Do: {self.do} See {PAGE}#{self.check.replace(' ', '-')}" if self.kind is Kind.RAISED else ""
+        remedy = f" Do: {self.do} See {PAGE}#{self.check.replace(' ', '-')}" if self.kind is MessageKind.RAISED else ""
         return f"[{self.environment}] {self.kind}{lasted}: {self.check}: {self.text}.{remedy}"
 
 
@@ -128,9 +128,9 @@ def _step(kept: sqlite3.Connection, looked: Looked, sign: _Sign) -> AlarmMessage
     at = looked.at.timestamp()
     kind, seconds = None, None
     if since is None and recent.count("x") >= BREACHES:
-        kind, since = Kind.RAISED, at
+        kind, since = MessageKind.RAISED, at
     elif since is not None and sign.cleared:
-        kind, seconds, since, recent = Kind.ENDED, at - since, None, ""
+        kind, seconds, since, recent = MessageKind.ENDED, at - since, None, ""
     kept.execute("insert or replace into alarms values (?, ?, ?)", (sign.check, recent, since))
     if kind is None:
         return None
@@ -139,4 +139,4 @@ def _step(kept: sqlite3.Connection, looked: Looked, sign: _Sign) -> AlarmMessage
 
 def _message(document: str) -> AlarmMessage:
     values = json.loads(document)
-    return AlarmMessage(**{**values, "kind": Kind(values["kind"])})
+    return AlarmMessage(**{**values, "kind": MessageKind(values["kind"])})

@@ -76,13 +76,13 @@ class Check:
     limit: Limit
     measure: Callable[[Any], Measured]
     defect: str
-    not_judged: str
+    not_judged: str = "never"
     do: str
     statistics: bool = False
 
     @property
     def anchor(self) -> str:
-        """The heading of docs/watch.md that says what to do."""
+        """Return the heading of docs/watch.md that says what to do."""
         return self.name.replace(" ", "-")
 
 
@@ -104,7 +104,7 @@ class Judgement:
 
     @property
     def cleared(self) -> bool:
-        """True if an alarm of this check is over: the value is well within the limit, or the check fell away."""
+        """Return True if an alarm of this check is over: the value is well within the limit, or the check fell away."""
         if self.value is None:
             return self.outcome is CheckOutcome.NOT_APPLICABLE
         return Limit(self.limit, self.unit, self.source, self.least).cleared(self.value)

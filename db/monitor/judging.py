@@ -10,7 +10,7 @@ from game.printable import cut, line
 from game.redaction import redact
 
 MOST_CHARACTERS = 1_000
-"""Of what a check says. Ids of a legacy file, names of sessions and statements may be of any length."""
+"""The longest text of a check. Ids of a legacy file, names of sessions and statements may be of any length."""
 
 
 def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:

@@ -67,12 +67,12 @@ class Look:
 
     @cached_property
     def sees_statistics(self) -> bool:
-        """True if the role may see the sessions and statements of other roles."""
+        """Return True if the role may see the sessions and statements of other roles."""
         return bool(self.value("select pg_has_role('pg_read_all_stats', 'usage')"))
 
     @cached_property
     def ready(self) -> dict[str, Ready | str]:
-        """The answer of each process at /readyz, or why there is none, by its URL. Asked once a look."""
+        """Return the answer of each process at /readyz, or why there is none, by its URL. Asked once a look."""
         # At once: a process that hangs is waited for two seconds, and several may hang.
         with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
             return dict(zip(self.env.services, pool.map(services.asked, self.env.services), strict=True))
@@ -89,7 +89,7 @@ class Look:
 
     @cached_property
     def phase(self) -> ops.Phase | None:
-        """The phase of the move; None: the database was never prepared. Raises NotJudged, Refusal without the right."""
+        """Return the phase of the move; None: never prepared. Raises NotJudged, or Refusal if it may not be read."""
         if not self.rows(PREPARED):
             return None
         self.require_usage("ops")
@@ -97,7 +97,7 @@ class Look:
 
     @cached_property
     def fence(self) -> str:
-        """The fence's recorded state; "" without one, or where the role may not read it."""
+        """Return the fence's recorded state; "" without one, or where the role may not read it."""
         try:
             return fence.recorded_state(self.conn)
         except (psycopg.Error, Refusal):
@@ -145,7 +145,7 @@ class Look:
 
     @property
     def earlier_sample(self) -> Sample:
-        """The look before. Raises NotJudged where it can't be compared with this one."""
+        """Return the look before. Raises NotJudged where it can't be compared with this one."""
         if self.earlier is None:
             raise NotJudged("there was no look before this one within the window")
         if self.earlier.began != self.sample.began:
@@ -155,7 +155,7 @@ class Look:
 
     @property
     def window_seconds(self) -> float:
-        """The seconds between this look and the one before."""
+        """Return the seconds between this look and the one before."""
         return (self.sample.at - self.earlier_sample.at).total_seconds()
 
     def require_live(self) -> None:

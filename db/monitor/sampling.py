@@ -18,7 +18,7 @@ from db.monitor.samples import Sample
 
 ANSWER_SECONDS = 2.0
 MOST_BYTES = 4 << 20
-"""Of one process's /metrics. Another program may answer there."""
+"""The largest /metrics of one process. Another program may answer there."""
 
 BEGAN = """
 select extract(epoch from greatest(pg_postmaster_start_time(), stats_reset))::float8,

@@ -34,7 +34,7 @@ class Seen:
 
     @property
     def verdict(self) -> str:
-        """The verdict of the look."""
+        """Return the verdict of the last look."""
         return self.looked.verdict
 
 

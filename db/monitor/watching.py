@@ -47,11 +47,11 @@ class Looked:
 
     @property
     def breaches(self) -> tuple[Judgement, ...]:
-        """The checks that are beyond their limit."""
+        """Return the checks that are beyond their limit."""
         return self.of(CheckOutcome.BREACH)
 
     def of(self, outcome: CheckOutcome) -> tuple[Judgement, ...]:
-        """The checks that ended so."""
+        """Return the checks with this outcome."""
         return tuple(each for each in self.judgements if each.outcome is outcome)
 
     @property

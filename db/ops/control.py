@@ -68,7 +68,7 @@ LEGAL = frozenset(
 
 
 KEEPALIVES: Mapping[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-"""Short ones: a link that died is noticed in half a minute, not in two hours."""
+"""Short TCP timeouts: a dead connection is noticed in half a minute, not in two hours."""
 
 
 def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
@@ -174,7 +174,7 @@ def require_marker(conn: Connection, environment: str) -> None:
 
 
 def require_prepared(conn: Connection) -> None:
-    """Refusal before `prepare`, and where an older version of it made `ops`."""
+    """Raise Refusal if `prepare` did not run, or an older version of it made the schema `ops`."""
     name = marker(conn)
     if not _value(conn, _PREPARED):
         version = "no schema ops" if name is None else "one by an older version"
@@ -288,9 +288,9 @@ class RunLock:
             )
 
     def advance(self, from_: Phase, to: Phase) -> None:
-        """One step of the phase, on the connection that holds the lock; joins a transaction that is open on it.
+        """Move the phase one step, on the connection that holds the lock; joins a transaction that is open on it.
 
-        Failure when the phase is another or the lock is lost, and nothing changed; Inconclusive when the server
+        Raises Failure if the phase is another or the lock is lost, and nothing changed; Inconclusive if the server
         stopped answering in the middle.
         """
         if (from_, to) not in LEGAL:

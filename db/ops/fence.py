@@ -1,10 +1,10 @@
 """Read-only, enforced by Postgres itself: statement triggers on every table, which ask one row whether it is open.
 
-The fence holds whoever writes and however: only a transaction that bears the pass gets through. The pass is a random
-token of one run; the database keeps its sha256 in `ops`, where the service's role can't read it.
+The fence stops every writer and every kind of write, except a transaction that has the pass. The pass is a random token
+of one run; the database keeps its sha256 in `ops`, where the service's role can't read it.
 `default_transaction_read_only` would not do: any session may switch it off.
 
-The triggers are always on. To open the game is one UPDATE; to close it is one, under an advisory lock that every write
+The triggers are always on. One UPDATE opens the game. One UPDATE closes it, under an advisory lock that every write
 shares until its transaction ends. No table is locked, so neither waits for a vacuum, an index that is built, or a
 reader; each of those can last for minutes.
 """
@@ -61,7 +61,7 @@ LOCK_TIMEOUT_MS = 50
 """How long one attempt may wait for the writes in flight; other writes wait behind it for as long."""
 
 LONGEST_PAUSE_SECONDS = 0.5
-"""Between two attempts, the last ones: the players' writes go on meanwhile."""
+"""The longest pause between two attempts, in which players write."""
 
 PROOF_LOCK_TIMEOUT_MS = 1000
 """How long the proof, which changes nothing, may wait for a table."""
@@ -142,9 +142,10 @@ def raise_fence(
 
 
 def lift(conn: ops.Connection) -> None:
-    """Open the schema to writes, in one transaction or as part of the one that is open; no pass is left valid.
+    """Open the schema to writes, in one transaction or as part of the open one; no pass stays valid.
 
-    Waits for nobody: nothing is locked. The owner stays named: a service that comes from the other store looks for it.
+    Nothing is locked, so it never waits. The owner stays recorded: a service that comes from the other store looks for
+    it.
     """
     _tables(conn)
     with conn.transaction():
@@ -304,7 +305,7 @@ def _fence_once(
 
 
 def _require_function(conn: ops.Connection) -> None:
-    """Give the triggers today's function where an earlier version of the tool made one that asks no state."""
+    """Replace the triggers' function if an earlier version of the tool made one that does not read the state."""
     source = _value(conn, "select prosrc from pg_proc where oid = 'ops.refuse_fenced()'::regprocedure")
     if f"pg_advisory_xact_lock_shared({FENCE_LOCK}," not in source:
         conn.execute(FUNCTIONS)

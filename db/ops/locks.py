@@ -22,7 +22,7 @@ RUN_LOCK = 1
 MIGRATION_LOCK = 2
 PREPARE_LOCK = 3
 TRANSFER_LOCK = 4
-"""Held by whoever writes batches."""
+"""Held by a process that writes batches."""
 
 UPKEEP_LOCK = 6
 """5 is that of a verification: see db.snapshots.postgres."""
@@ -49,7 +49,7 @@ class Holder:
 
     @property
     def stopped(self) -> bool:
-        """True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
+        """Return True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
         if self.host != socket.gethostname():
             return False
         try:

@@ -9,7 +9,7 @@ from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
 
 APPEND_ONLY_SQLSTATE = "SF002"
 FENCE_LOCK = 1_935_893_604
-"""Begins the key of the advisory lock that every write of the game's tables shares, and a fence takes alone."""
+"""The first half of an advisory lock's key: every write of the game's tables shares it, a fence takes it alone."""
 
 
 TABLES = """

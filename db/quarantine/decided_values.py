@@ -65,7 +65,7 @@ def _spans(text: str, start: int, depth: int) -> Iterator[tuple[int, int]]:
 
 
 def _affinity(declared: str) -> str:
-    """The affinity of a declared type by the five rules of https://sqlite.org/datatype3.html, section 3.1."""
+    """Return a declared type's affinity, by the five rules of https://sqlite.org/datatype3.html, section 3.1."""
     kind = declared.upper()
     rules = (("INTEGER", ("INT",)), ("TEXT", ("CHAR", "CLOB", "TEXT")), ("BLOB", ("BLOB",)))
     for affinity, words in rules:

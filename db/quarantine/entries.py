@@ -70,17 +70,17 @@ class Value:
 
     @property
     def is_whole_row(self) -> bool:
-        """True if a whole row was kept for it."""
+        """Return True if a whole row was kept for it."""
         return self.rule == NO_ID or self.rule.rpartition(".")[2] in WHOLE_ROW_RULES
 
     @property
     def is_cell(self) -> bool:
-        """True if it is the whole cell of its column, not an element of a document."""
+        """Return True if it is the whole cell of its column, not an element of a document."""
         return self.path == "$" and self.position is None
 
     @property
     def is_loaded_as_it_is(self) -> bool:
-        """True if the value was loaded, and only contradicts another one."""
+        """Return True if the value was loaded, and only contradicts another one."""
         return self.rule.endswith(".disagrees")
 
 

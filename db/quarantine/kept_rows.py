@@ -47,7 +47,7 @@ class KeptRow:
 
     @property
     def player(self) -> str | None:
-        """The player whom the row names."""
+        """Return the player whom the row names."""
         owner = self.cells.get("id" if self.table == "users" else "user_id")
         return owner if isinstance(owner, str) else None
 

@@ -129,7 +129,7 @@ def _exists(conn: ops.Connection, player: str) -> bool:
 
 
 def _groups(values: list[Value]) -> Iterator[list[Value]]:
-    """Players one by one; then rows that were kept whole, players' rows before what belongs to them."""
+    """Yield the values of each player; then rows that were kept whole, players' rows before what belongs to them."""
     players: dict[str, list[Value]] = {}
     rows = []
     for value in values:
@@ -204,7 +204,7 @@ class _Run:
         if reading.changes:
             self._prove(player, wanted)
             opening = amend(self.conn, player, before, after)
-        return [*(self._told(value, reading, opening) for value in values), *added]
+        return [*(self._result(value, reading, opening) for value in values), *added]
 
     def _mended(self, values: Sequence[Value]) -> Value | None:
         return next((one for one in values if self.decided and one.n == self.decided.n), None)
@@ -299,7 +299,7 @@ class _Run:
                     (now.kind, as_text(now.rule), as_text(now.reason), now.path, now.position, value.run, value.n),
                 )
 
-    def _told(self, value: Value, reading: SecondReading, opening: dict[str, int] | None) -> Replay:
+    def _result(self, value: Value, reading: SecondReading, opening: dict[str, int] | None) -> Replay:
         done = Replay(value.n, "aside", value.kind, value.table, value.player, value.column, value.path, value.rule)
         if value in reading.loaded:
             return replace(done, outcome="loaded", opening=opening)

@@ -42,7 +42,7 @@ class SecondReading:
 
     @property
     def changes(self) -> bool:
-        """True if something can be loaded."""
+        """Return True if something can be loaded."""
         return bool(self.loaded or self.released)
 
     def blocker(self, value: Value) -> Finding | None:
@@ -167,7 +167,7 @@ def merge(before: Rows, after: Rows, reading: SecondReading) -> Rows:
 
 
 def _cells(before: Rows, after: Rows, key: Key, columns: Collection[str]) -> str:
-    """The kept cells: of these columns as they were read again, of every other as they are."""
+    """Return the kept cells: of these columns as they were read again, of every other as they are."""
     was = sqlite_values.decode(str(before["legacy_rows"][key]["cells"]))
     now = sqlite_values.decode(str(after["legacy_rows"][key]["cells"]))
     kept = {name: cell for name, cell in was.items() if _column(name) not in columns}
@@ -175,7 +175,7 @@ def _cells(before: Rows, after: Rows, key: Key, columns: Collection[str]) -> str
 
 
 def _column(name: str) -> str:
-    """The column that a kept cell belongs to; a form or frame may be one of its parts."""
+    """Return the column that a kept cell belongs to; a form or frame may be one of its parts."""
     return name[len(arrays.PRIVATE) :].partition(".")[0] if name.startswith(arrays.PRIVATE) else name
 
 

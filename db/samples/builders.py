@@ -31,7 +31,7 @@ TABLES = tuple(table.name for table in tables.PLAYER_STATE)
 
 @dataclass(frozen=True, slots=True)
 class PlayerAccount:
-    """The player behind what is given, as the service's other parts know one; and numbers that no scenario gives."""
+    """The columns of a player that no scenario gives: credentials of the service's other parts, and numbers."""
 
     username: str
     nickname: str

@@ -166,7 +166,7 @@ def _blobs_in_text(row: LegacyRow, _draw: Random) -> None:
 
 @_anomaly("mail", "inventory", "actionPoints")
 def _json_written_otherwise(row: LegacyRow, _draw: Random) -> None:
-    """Valid, but not as JSON.stringify writes it: spaces, escapes, decimals, exponents."""
+    """Write valid JSON that JSON.stringify would write otherwise: spaces, escapes, decimals, exponents."""
     row["mail"] = json.dumps(json.loads(str(row["mail"])), indent=2, ensure_ascii=True)
     bag = str(row["inventory"])
     row["inventory"] = bag.replace('"stars":0', '"stars":0.0').replace('"quantity":20', '"quantity":2e1')

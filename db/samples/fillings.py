@@ -1,7 +1,7 @@
 """Fillings of a legacy `users` row: every way in which a column, or a key of a document, may hold nothing.
 
-They follow from the declared columns and from the mapping, so a new column or key has its fillings at once. Of the ways
-that there are a made player gets those with which the player plays on; the others hold the player.
+They follow from the declared columns and from the mapping, so a new column or key has its fillings at once. Made
+players get only the fillings with which a player plays on; the others would hold the player.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell
 
 NOTHINGS: Mapping[str, Cell] = {"NULL": None, "''": "", "[]": "[]", "{}": "{}", "null": "null"}
-"""Of a column; the last three of text alone."""
+"""The ways in which a column holds nothing; the last three only in a column of text."""
 
 ABSENT, NULL = "absent", "null"
-"""Of a key in a document's first element."""
+"""The ways in which a key of a document's first element holds nothing."""
 
 FIRST = 12
-"""How many players of a file are as the service writes them; of the others every second one has fillings."""
+"""So many first players of a file are as the service writes them; of the others every second one has fillings."""
 
 EACH = 3
 """Fillings of one player, each in a column of its own."""
@@ -116,14 +116,14 @@ def plays_on(filling: Filling) -> bool:
 
 
 class Dealer:
-    """Deals the fillings out to a file's players until each was dealt, then again from the first."""
+    """Gives the fillings to a file's players in turn; after the last one it begins again."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Filling]] = {}
         self._fill_up(declared())
 
     def deal(self, n: int, row: LegacyRow, taken: Collection[str]) -> list[Filling]:
-        """Fill the row of the n-th player, from 0, in columns that nothing else has changed; return with what."""
+        """Fill the row of the n-th player, from 0, in columns that no anomaly has changed. Return the fillings."""
         if n < FIRST or n % 2 == 0:
             return []
         dealt: list[Filling] = []

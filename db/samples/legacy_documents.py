@@ -183,7 +183,7 @@ def _bot(kind: str, n: int, league: str, draw: Random) -> JsonDocument:
 
 
 def _league_rounds(roster: list[JsonDocument], draw: Random, finished: bool) -> list[JsonDocument]:
-    """Everybody against everybody, three matches a round: the circle method."""
+    """Return the rounds in which everybody plays everybody once, three matches a round: the circle method."""
     wheel = list(roster)
     rounds = []
     for number in range(1, len(roster)):

@@ -96,7 +96,7 @@ def _admin_log(n: int, players: list[Cell], draw: Random) -> JsonDocument:
 
 
 def unusual_key_values() -> Iterator[RowCells]:
-    """Values that are no JSON, or no text at all."""
+    """Yield keys with values that are no JSON, or no text at all."""
     yield "brokenFlag", '{"on":tru'
     yield "blobFlag", b"\x00\xff"
     yield "badText", BadText(b"\xc3\x28")

@@ -16,7 +16,8 @@ _DISTANCE = re.compile(r"([+-])([0-9]+)([smhd])")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000 for year in (FIRST_YEAR, LAST_YEAR))
 _MOST_DIGITS = 18
-"""Of a distance: a longer one is out of range whatever its unit, and int() refuses thousands of digits."""
+"""The most digits of a distance: a longer one is out of range whatever its unit, and int() refuses thousands of digits.
+"""
 
 
 def absolute(text: str) -> int:

@@ -1,7 +1,7 @@
-"""Names of a made player in every form that a legacy file may hold: long, in mixed case, with what others quote.
+"""Names of a made player in every form that a legacy file may hold: long, in mixed case, with quoted characters.
 
-`rename` gives the player's bag, mail, quests and presets such names. They follow from the place alone, so that two
-players with such names share them: an id is a player's own.
+`rename` gives the player's bag, mail, quests and presets such names. A name follows from its place alone, so two
+players with such names share them: ids are unique only within a player.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QUOTED = {
     "wide": "아이템\U0001f600",
     "spaces": "  two  ",
 }
-"""By what quotes, folds or trims it: text that must come back as it is."""
+"""Text that must come back unchanged, by what might quote, fold or trim it."""
 
 _RENAMED = {
     "user_inventory": "id",
@@ -44,7 +44,7 @@ def name(n: int) -> str:
 
 
 def player_name(id: str) -> str:  # noqa: A002  # as every record calls it
-    """Return a player's id with what others quote; it stays a path's segment, so there is no slash and no control."""
+    """Return a player's id with characters that others quote; no slash and no control, for it is part of a path."""
     return f"{id}-Aa'\";--$$\\{{}}?#&+% 가"
 
 

@@ -1,7 +1,7 @@
 """Made players: an id and what is `given`, drawn from a seed. The same for Postgres and for a legacy file.
 
 Most players can play: gold and materials to enhance with, something to wear, mail to claim, room for what it brings.
-Some have one of their things in another number (`db.samples.sizes`): none, one, or as many as there may be.
+Some own none, one, or the most possible of one kind of thing (`db.samples.sizes`).
 """
 
 from __future__ import annotations

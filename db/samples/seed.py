@@ -57,7 +57,7 @@ _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 class Seeded:
     """The result of a seed. by_anomaly: ids of the players with each anomaly; held: ids of those who can't play.
 
-    fillings: by id, the columns of a player that hold nothing in a way of their own.
+    fillings: by id, the columns of a player that a filling changed.
     """
 
     players: int

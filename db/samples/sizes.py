@@ -1,4 +1,4 @@
-"""Sizes of what a made player owns: none, one, or as many as there may be, in place of the many that are drawn."""
+"""Sizes of what a made player owns: none, one, or the most possible, in place of the drawn number."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _full_bag(given: Given) -> None:
 
 
 def _worn(most: int) -> Callable[[Given], None]:
-    """Wear so many; the level is the highest that an item asks for, and the bag gets what lacks."""
+    """Wear so many items. The level becomes the highest that an item asks for, and missing items go into the bag."""
 
     def change(given: Given) -> None:
         by_slot = {item(entry["name"], "bag").slot: item_id for item_id, entry in given["bag"].items()}
@@ -90,7 +90,7 @@ def _claimed_milestones(number: int) -> Callable[[Given], None]:
 
 
 def _all_missions(given: Given) -> None:
-    """Every mission, which only a player who has cleared all stages has."""
+    """Give every mission, and all stages cleared, without which no player has them."""
     given["missions"] = {mission: given["missions"].get(mission, {}) for mission in MISSIONS}
     _stages(len(STAGES))(given)
 
@@ -153,7 +153,7 @@ SIZES: Mapping[str, Callable[[Given], None]] = {
     "all tournaments": _tournaments(len(catalog.TOURNAMENTS)),
     "nothing to spend": _poor,
 }
-"""What a made player may have in another number than many, each by name; a player gets one of them, in turn."""
+"""The sizes by name, each a change of what is given; players get one of them in turn."""
 
 
 def has_one(n: int) -> bool:
@@ -162,7 +162,7 @@ def has_one(n: int) -> bool:
 
 
 def resized(given: Mapping[str, object], n: int) -> dict[str, object]:
-    """Return what is given with the n-th player's size. Of as many players with one as there are sizes all differ."""
+    """Return what is given, with the n-th player's size. Consecutive players with a size get different ones."""
     changed = dict(given)
     [*SIZES.values()][n // _EVERY % len(SIZES)](changed)
     return changed

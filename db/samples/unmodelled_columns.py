@@ -74,7 +74,7 @@ def _competitor(n: int, draw: Random) -> JsonDocument:
 
 
 def _logs(player: Record, draw: Random) -> list[JsonDocument]:
-    """Newest first, cut off by age: no full ledger."""
+    """Return log entries, newest first; the oldest are missing, as the game cut them off."""
     return [
         {
             "timestamp": EPOCH_MS - n * 3_600_000,

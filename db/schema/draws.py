@@ -13,7 +13,7 @@ from db.errors import Failure
 from db.schema import migrate, revisions
 from game.redaction import redact
 
-TOLD_SINCE = "0003"
+PUBLISHED_SINCE = "0003"
 """The first revision whose tables tell the service the draw epoch."""
 
 
@@ -44,7 +44,7 @@ def renew(conn: ops.Connection, schema: str) -> None:
     )
 
 
-def have_told(conn: ops.Connection, schema: str) -> None:
+def publish_epoch(conn: ops.Connection, schema: str) -> None:
     """Apply to older tables, on the search path, the revisions up to the one that tells the service the epoch.
 
     For tables that were restored or put back: without it players would draw as before their writes were given up.
@@ -53,7 +53,7 @@ def have_told(conn: ops.Connection, schema: str) -> None:
     at = migrate.current(conn)
     older = revisions.read().pending(at) if at is not None else ()
     for revision in older:
-        if revision.id <= TOLD_SINCE:
+        if revision.id <= PUBLISHED_SINCE:
             _apply(conn, schema, revision)
 
 

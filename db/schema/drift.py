@@ -27,7 +27,7 @@ from game.urls import PostgresUrl
 LOCK_TIMEOUT_SECONDS = 5
 """How long to wait for a table that another session alters."""
 
-OURS = not_an_extensions("pg_class", "c.oid")
+OWN = not_an_extensions("pg_class", "c.oid")
 COLUMNS = f"""
 select format(
     'column %%s.%%s %%s%%s%%s%%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -39,20 +39,20 @@ from pg_attribute a
 join pg_class c on c.oid = a.attrelid
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where c.relnamespace = to_regnamespace(%s) and c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped
-    and {OURS}
+    and {OWN}
 """
 RELATIONS = f"""
 select format('%%s %%s', case relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'v' then 'view'
     when 'm' then 'materialized view' when 'S' then 'sequence' else 'foreign table' end, relname)
-from pg_class c where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S', 'f') and {OURS}
+from pg_class c where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S', 'f') and {OWN}
 """
 VIEWS = f"""
 select format('view %%s as %%s', relname, pg_get_viewdef(oid)) from pg_class c
-where relnamespace = to_regnamespace(%s) and relkind in ('v', 'm') and {OURS}
+where relnamespace = to_regnamespace(%s) and relkind in ('v', 'm') and {OWN}
 """
 CONSTRAINTS = f"""
 select format('constraint %%s on %%s: %%s', o.conname, c.relname, pg_get_constraintdef(o.oid))
-from pg_constraint o join pg_class c on c.oid = o.conrelid where c.relnamespace = to_regnamespace(%s) and {OURS}
+from pg_constraint o join pg_class c on c.oid = o.conrelid where c.relnamespace = to_regnamespace(%s) and {OWN}
     and o.contype <> 'n'
 """
 """From PostgreSQL 18 on NOT NULL is a constraint as well (n); the columns tell it on every version."""
@@ -61,12 +61,12 @@ INDEXES = f"""
 select format('%%sindex %%s', case when i.indisvalid and i.indisready then '' else 'invalid ' end,
     pg_get_indexdef(i.indexrelid, 0, true))
 from pg_index i join pg_class c on c.oid = i.indrelid where c.relnamespace = to_regnamespace(%s) and c.relkind <> 't'
-    and {OURS}
+    and {OWN}
 """
 TRIGGERS = f"""
 select format('trigger %%s', pg_get_triggerdef(t.oid, true))
 from pg_trigger t join pg_class c on c.oid = t.tgrelid
-where c.relnamespace = to_regnamespace(%s) and not t.tgisinternal and {OURS}
+where c.relnamespace = to_regnamespace(%s) and not t.tgisinternal and {OWN}
 """
 FUNCTIONS = f"""
 select format('function %%s', p.proname) from pg_proc p
@@ -84,7 +84,7 @@ where t.typnamespace = to_regnamespace(%s) and {not_an_extensions("pg_type", "t.
 """
 POLICIES = f"""
 select format('row security on %%s', relname) from pg_class c
-where relnamespace = to_regnamespace(%s) and relrowsecurity and {OURS}
+where relnamespace = to_regnamespace(%s) and relrowsecurity and {OWN}
 """
 READ = (RELATIONS, COLUMNS, CONSTRAINTS, INDEXES, TRIGGERS, VIEWS, FUNCTIONS, TYPES, LABELS, POLICIES)
 
@@ -97,7 +97,7 @@ where c.relnamespace = to_regnamespace(%s) and t.tgname = any(%s)
 OTHERS = f"""
 select format('owned by %%s: %%s', pg_get_userbyid(relowner), relname) from pg_class c
 where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S', 'f')
-    and not pg_has_role(relowner, 'usage') and {OURS}
+    and not pg_has_role(relowner, 'usage') and {OWN}
 """
 """The relations that the role may not alter."""
 

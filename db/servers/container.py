@@ -138,7 +138,7 @@ def _swept() -> Iterator[None]:
 
 
 def _labels(run: str) -> dict[str, str]:
-    """Whose it is, for whoever finds it."""
+    """Return the labels by which a person who finds the container sees which process of which user started it."""
     return {"sudamr.run": run, "sudamr.owner": f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"}
 
 

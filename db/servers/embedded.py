@@ -65,8 +65,8 @@ class Embedded:
         copy = scratch(programs=True) / f"sudamr-{run}-programs"
         reaper.folder(copy)
         folder = copied(self.binaries.folder.parent, copy)
-        facts = launch(self.kind, folder, run, reaper, settings)
-        return replace(facts, remains=f"{facts.remains} {copy}")
+        info = launch(self.kind, folder, run, reaper, settings)
+        return replace(info, remains=f"{info.remains} {copy}")
 
 
 def copied(install: Path, to: Path) -> Path:

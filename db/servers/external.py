@@ -56,7 +56,7 @@ class External:
         del settings
         logins = new_logins(run)
         logins["superuser"] = Login(self._url.user, self._url.password)
-        facts = ServerInfo(
+        info = ServerInfo(
             kind=self.kind,
             run=run,
             host=self._url.host,
@@ -67,8 +67,8 @@ class External:
             remains=f"drop the databases and roles with {run} in their names",
         )
         roles = [logins["owner"].user, logins["service"].user]
-        reaper.guest(self._url.conninfo, facts.mark, roles)
-        return facts
+        reaper.guest(self._url.conninfo, info.mark, roles)
+        return info
 
     @cached_property
     def _rights(self) -> tuple[bool, bool]:
@@ -84,8 +84,8 @@ class External:
         return bool(row[0]), bool(row[1])
 
 
-def grant_logins(conn: psycopg.Connection, facts: ServerInfo) -> None:
+def grant_logins(conn: psycopg.Connection, info: ServerInfo) -> None:
     """Give the role of the URL, which need not be a superuser, the two roles' rights: to see and end their sessions."""
     for role in ("owner", "service"):
-        query = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(facts.logins[role].user))
+        query = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(info.logins[role].user))
         conn.execute(query)

@@ -66,8 +66,8 @@ class ProviderChoice:
         """Start it. Nothing is left when that fails."""
         reaper = ReaperClient(drops_databases=self.source.kind == External.kind)
         try:
-            facts = self.source.launch(new_run(), reaper, {**THROWAWAY, **settings})
-            return Server(_furnish(replace(facts, why=self.why), settings), reaper)
+            info = self.source.launch(new_run(), reaper, {**THROWAWAY, **settings})
+            return Server(_furnish(replace(info, why=self.why), settings), reaper)
         except BaseException:  # Ctrl-C too: what was half started must not stay.
             reaper.close()
             raise
@@ -175,17 +175,17 @@ def _choose(finders: Mapping[str, Callable[[], ServerProvider | str]]) -> Provid
     )
 
 
-def _furnish(facts: ServerInfo, settings: Mapping[str, str]) -> ServerInfo:
+def _furnish(info: ServerInfo, settings: Mapping[str, str]) -> ServerInfo:
     """Prove version and settings, make the roles."""
-    server = Server(facts)
-    asked = SHARED if facts.kind == "url" else {**THROWAWAY, **settings}
+    server = Server(info)
+    asked = SHARED if info.kind == "url" else {**THROWAWAY, **settings}
     with server.admin() as conn:
         version = prove(conn, asked)
-        _make_role(conn, facts.logins["owner"], "CREATEDB")
-        _make_role(conn, facts.logins["service"])
-        if facts.kind == "url":
-            grant_logins(conn, facts)
-    return replace(facts, version=version)
+        _make_role(conn, info.logins["owner"], "CREATEDB")
+        _make_role(conn, info.logins["service"])
+        if info.kind == "url":
+            grant_logins(conn, info)
+    return replace(info, version=version)
 
 
 def _make_role(conn: psycopg.Connection, login: Login, rights: str = "") -> None:

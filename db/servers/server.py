@@ -24,19 +24,19 @@ from game.urls import PostgresUrl
 class Server:
     """A Postgres with the roles `owner` (may create databases) and `service`, and no other use."""
 
-    def __init__(self, facts: ServerInfo, reaper: ReaperClient | None = None) -> None:
-        self._facts = facts
+    def __init__(self, info: ServerInfo, reaper: ReaperClient | None = None) -> None:
+        self._info = info
         self._reaper = reaper
 
     @property
     def kind(self) -> str:
         """Return docker, local, embedded, embedded18 or url."""
-        return self._facts.kind
+        return self._info.kind
 
     @property
     def version(self) -> str:
         """Return the server's version, such as "15.18"."""
-        return self._facts.version
+        return self._info.version
 
     @property
     def major(self) -> int:
@@ -46,32 +46,32 @@ class Server:
     @property
     def why(self) -> str:
         """Return why better kinds were passed over; "" if none was."""
-        return self._facts.why
+        return self._info.why
 
     @property
     def mark(self) -> str:
         """Return the prefix of the names of this run's databases; only those may be dropped by pattern."""
-        return self._facts.mark
+        return self._info.mark
 
     def __str__(self) -> str:
         return f"{self.kind} {self.version}"
 
     def url(self, dbname: str, role: Role = "owner") -> PostgresUrl:
         """Return the URL of a database as one of the three roles."""
-        login = self._facts.logins[role]
+        login = self._info.logins[role]
         return PostgresUrl(
-            host=self._facts.host,
-            port=self._facts.port,
+            host=self._info.host,
+            port=self._info.port,
             user=login.user,
             password=login.password,
             dbname=dbname,
-            parameters=self._facts.parameters,
+            parameters=self._info.parameters,
         )
 
     @property
     def maintenance(self) -> PostgresUrl:
         """Return the database to stand in while others are made, as the role that may do most."""
-        return self.url(self._facts.maintenance, "superuser")
+        return self.url(self._info.maintenance, "superuser")
 
     def create_database(self, name: str, template: str | None = None, conn: psycopg.Connection | None = None) -> None:
         """Make a database of the owner's: empty, or a copy of a template that nobody is connected to.
@@ -96,11 +96,11 @@ class Server:
 
     def tool(self, name: str) -> Tool:
         """Return one of Postgres's programs (`pg_dump`, `psql`), not older than the server. Raises Refusal if none."""
-        return find(name, self._facts)
+        return find(name, self._info)
 
     def handle(self) -> str:
         """Return all that another process needs to use this server; bears the passwords."""
-        return self._facts.as_text()
+        return self._info.as_text()
 
     @classmethod
     def attach(cls, handle: str) -> Self:
@@ -121,7 +121,7 @@ class Server:
         try:
             reaper.close()
         except Failure as error:
-            do = f"Remove what may be left: {self._facts.remains}"
+            do = f"Remove what may be left: {self._info.remains}"
             raise Failure(error.expected, error.found, where=error.where, do=do) from error
 
     def keep(self) -> str:
@@ -130,7 +130,7 @@ class Server:
         if reaper is None:
             raise Failure("a server of this process's own", "one of another's, or one that was stopped")
         reaper.leave()
-        return self._facts.remains
+        return self._info.remains
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +143,6 @@ class Server:
     @contextmanager
     def as_owner(self) -> Iterator[psycopg.Connection]:
         """Open a connection in autocommit to the maintenance database, as the role that may create databases."""
-        url = self.url(self._facts.maintenance, "owner")
+        url = self.url(self._info.maintenance, "owner")
         with psycopg.connect(url.conninfo, autocommit=True) as conn:
             yield conn

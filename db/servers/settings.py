@@ -22,7 +22,7 @@ THROWAWAY: Mapping[str, str] = {
 }
 
 SHARED: Mapping[str, str] = {"synchronous_commit": "on"}
-"""What is asked of a server that is not ours."""
+"""The settings that are asked of a server that is not ours."""
 
 
 DECISIVE = (

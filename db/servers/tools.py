@@ -71,24 +71,24 @@ PASSED = "{passed}"
 """Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""
 
 
-def find(name: str, facts: ServerInfo) -> Tool:
+def find(name: str, info: ServerInfo) -> Tool:
     """Return the server's own program; for a server elsewhere, one of this machine not older. Raises Refusal."""
-    seen = (facts.host, facts.port)
+    seen = (info.host, info.port)
     docker = shutil.which("docker")
-    if facts.container and docker:
-        command = (docker, "exec", "--interactive", PASSED, facts.container, name)
+    if info.container and docker:
+        command = (docker, "exec", "--interactive", PASSED, info.container, name)
         return Tool(name, command, seen, ("127.0.0.1", 5432))
-    folder = facts.programs or _nearest(facts)
+    folder = info.programs or _nearest(info)
     if folder is None or not os.access(Path(folder) / name, os.X_OK):
         raise Refusal(
-            f"{name} of version {facts.version.partition('.')[0]} or newer",
+            f"{name} of version {info.version.partition('.')[0]} or newer",
             "none on this machine",
-            where=f"for the server of kind {facts.kind}",
+            where=f"for the server of kind {info.kind}",
             do="Install Postgres's client programs of that version.",
         )
     return Tool(name, (str(Path(folder) / name),), seen, seen)
 
 
-def _nearest(facts: ServerInfo) -> str | None:
-    binaries = best(installed(), at_least=int(facts.version.partition(".")[0]))
+def _nearest(info: ServerInfo) -> str | None:
+    binaries = best(installed(), at_least=int(info.version.partition(".")[0]))
     return str(binaries.folder) if binaries else None

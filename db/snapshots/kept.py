@@ -88,7 +88,7 @@ def put_to_use(conn: ops.Connection, schema: str, *, service_role: str, keep_fen
     The draw epoch must be new already.
     """
     migrate.adopt(conn, schema)
-    draws.have_told(conn, schema)
+    draws.publish_epoch(conn, schema)
     if keep_fence:
         fence.raise_fence(conn)
     else:

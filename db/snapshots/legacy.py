@@ -211,7 +211,7 @@ def _back_up(game: sqlite3.Connection, copy: Path) -> None:
 
 
 def _put_to_use(path: Path, *, keep_fence: bool) -> None:
-    """Give the file a new draw epoch, whoever is to play on it: writes since the snapshot are given up."""
+    """Give the file a new draw epoch: the writes since the snapshot are discarded."""
     with closing(sqlite_values.connect(path)) as connection:
         connection.execute("PRAGMA synchronous=EXTRA")
         connection.execute("BEGIN IMMEDIATE")

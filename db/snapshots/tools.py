@@ -55,7 +55,7 @@ def run(
 
 def _installed(major: int, name: str) -> Tool:
     """Return the oldest program that is not older than the server. Raises Refusal if there is none."""
-    versions = sorted(_found(name))
+    versions = sorted(_versions(name))
     fitting = [path for version, path in versions if version >= major]
     if not fitting:
         have = ", ".join(f"{version} in {path.parent}" for version, path in versions) or "none"
@@ -68,7 +68,7 @@ def _installed(major: int, name: str) -> Tool:
     return Tool(name, (str(fitting[0]),), ("", 0), ("", 0))
 
 
-def _found(name: str) -> Iterator[tuple[int, Path]]:
+def _versions(name: str) -> Iterator[tuple[int, Path]]:
     folders = [folder for pattern in FOLDERS for folder in map(str, Path("/").glob(pattern.lstrip("/")))]
     for path in {shutil.which(name), *(shutil.which(name, path=folder) for folder in folders)}:
         if path is not None:

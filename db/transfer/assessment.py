@@ -43,7 +43,7 @@ def assess(path: Path, progress: Progress) -> Assessed:
 class _Assessment:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._tally = Reconciliation()
+        self._reconciliation = Reconciliation()
         self._held: set[str] = set()
         self._named: list[str] = []
         self._aside = 0
@@ -54,18 +54,18 @@ class _Assessment:
         with progress.bar("decoding", players, "players") as advance:
             for name in self._source.tables:
                 self._table(name, advance if name == "users" else uncounted)
-        self._tally.check()
+        self._reconciliation.check()
         seconds = time.monotonic() - began
         return Assessed(players, len(self._held), tuple(self._named), self._aside, seconds)
 
     def _table(self, name: str, advance: Advance) -> None:
-        self._tally.expect(name, self._source.units(name))
-        packer = BatchBuilder(self._source.tables[name], self._known)
+        self._reconciliation.expect(name, self._source.units(name))
+        builder = BatchBuilder(self._source.tables[name], self._known)
         for chunk in chunks(self._source.rows(name)):
             many = len(chunk)
-            batch = packer.pack(chunk)
+            batch = builder.pack(chunk)
             chunk.clear()
-            self._tally.add(name, batch.taken, batch.quarantined)
+            self._reconciliation.add(name, batch.taken, batch.quarantined)
             for finding in batch.findings:
                 self._count(finding)
             advance(many)

@@ -163,7 +163,7 @@ class BatchBuilder:
 
 
 def compares_rows(table: SourceTable) -> bool:
-    """Return True if a row of the table is kept whole where an earlier one has its key: SQLite lets two have it."""
+    """Return True if a later row with the same key is kept whole: SQLite does not keep the table's key unique."""
     return any(column not in table.unique for column in _KEYS.get(table.name, ()) if column in table.columns)
 
 

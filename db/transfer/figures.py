@@ -1,6 +1,6 @@
-"""The figures that the independent proof compares: by legacy column, their names, and how a digest is made.
+"""The figures that the independent proof compares: their names by legacy column, and how a digest is made.
 
-This is a second declaration of the mapping, on purpose: a mistake in the codec's own is not repeated here.
+This declares the mapping a second time on purpose, so that a mistake in the codec's mapping is not repeated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NUMBERS: dict[str, tuple[str, int]] = {
     "blacksmithXp": ("forge_xp", 0),
     "singlePlayerProgress": ("stage_progress", 0),
 }
-"""Plain legacy columns: the column of `users` in Postgres, and what NULL or no column reads as."""
+"""Plain legacy columns: the column of `users` in Postgres, and the value that NULL or a missing column stands for."""
 
 TEXTS: dict[str, str] = {"username": "username", "nickname": "nickname", "league": "league"}
 FLAGS: dict[str, str] = {"isAdmin": "is_admin"}
@@ -37,7 +37,7 @@ OBJECTS: dict[str, dict[str, tuple[str, int]]] = {
         "material": ("places_material", 30),
     },
 }
-"""Legacy columns that hold one object: its keys, each with the column of `users` and what its absence reads as."""
+"""Legacy columns that hold one object: its keys, each with the column of `users` and the value if it is missing."""
 
 DOCUMENTS: dict[str, tuple[str, ...]] = {
     "inventory": ("number of items", "digest of the items"),
@@ -64,7 +64,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 
 class Digest:
-    """A hash of values, each of which is written so that no two sequences of them read alike."""
+    """A hash of values, written so that two different sequences never give the same text."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()

@@ -1,7 +1,7 @@
 """The figures of a legacy file's players, read by SQLite's own JSON functions: one side of the independent proof.
 
-Nothing here comes from the codec. What SQLite can't read, or may read otherwise than the game does, is unclear: the
-column's figures are then left out for this player, and counted as left out.
+Nothing here comes from the codec. A value that SQLite can't read, or may read otherwise than the game does, is unclear:
+the column's figures are left out for this player, and the omission is counted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from db.transfer.figures import DOCUMENTS, FLAGS, NAMES, NUMBERS, OBJECTS, TEXTS
 from game.legacy.sqlite_values import Cell, quote
 
 MOST_CHARACTERS = 1024 * 1024
-"""Of a document: real ones have some tens of thousands, and SQLite takes several times as much memory to read it."""
+"""The largest document that is read, in characters. Real ones have some tens of thousands, and SQLite takes several
+times a document's size in memory.
+"""
 
 _KEPT_CHARACTERS = 64 * 1024
-"""From here a document is read by a connection of its own: a statement keeps the text that was last bound to it."""
+"""Larger documents are read by a connection of their own, since a statement keeps the text that was last bound to it.
+"""
 
 _EXACT = 2**53
-"""Past this, two programs may read one decimal as different numbers."""
+"""Beyond this number two programs may read one decimal differently."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -56,7 +59,7 @@ class FilePlayer(NamedTuple):
 
 
 class _Unclear(Exception):
-    """SQLite can't tell what the game reads here."""
+    """SQLite can't read the value as the game does."""
 
 
 def players(source: Source) -> Iterator[FilePlayer]:
@@ -189,7 +192,7 @@ class _Documents:
     }
 
     def _inner(self, member: Member) -> dict[str, Member]:
-        """Return the members of an object within another; null is an empty one."""
+        """Return the members of an object inside another; null counts as an empty object."""
         kind, value = member
         if kind == "null":
             return {}
@@ -292,7 +295,7 @@ def _text(member: Member) -> str | None:
 
 
 def _digest_of(text: str | None) -> str:
-    """Return a digest in the place of a text that may be of any size."""
+    """Return a digest in place of a text, which may be of any size."""
     digest = Digest()
     digest.add(text)
     return digest.hex()

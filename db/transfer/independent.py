@@ -1,9 +1,9 @@
-"""The independent proof: what each player owns, as SQLite's own JSON functions and as SQL of Postgres tell it.
+"""The independent proof: compares what each player owns, read by SQLite's JSON functions and by SQL of Postgres.
 
 The proof of the rows (`verify`) rebuilds every row by the codec, so a codec that swaps two columns both ways passes it.
-This one shares no function with the codec. What the quarantine has is left out, by player and column, and counted; so
-is what SQLite reads otherwise than the game: `file_figures` says what that is. Tournaments, presets, stages and the
-items attached to mail are compared by the proof of the rows alone.
+This one shares no function with the codec. Values in the quarantine are left out, by player and column, and counted; so
+are values that SQLite reads otherwise than the game (see `file_figures`). Tournaments, presets, stages and the items
+attached to mail are compared by the proof of the rows alone.
 
 Memory: a run of players, some 2 KB each, and one document of at most a million characters.
 """
@@ -94,7 +94,7 @@ class _Comparison:
                 self._figures(player, player.id, target)
 
     def add_rest(self, players: int, findings_of_rows: int) -> None:
-        """Compare the counts: players of the target whom the file lacks, and rows kept whole for no reason."""
+        """Compare the counts: the file has every player of the target, and every row kept whole has a finding."""
         if players != self.on_both:
             self._differs(f"users: {players:,} players in the target, {self.on_both:,} of them in the file")
         if self.kept_whole > findings_of_rows:

@@ -23,8 +23,7 @@ from db.legacy import schema as schemas
 from db.legacy.source import CHUNK_BYTES, Digest, Source, SourceRow, chunks, opened
 from db.ops import fence
 from db.schema import draws
-from db.transfer import heads, independent
-from db.transfer import reconcile as tallies
+from db.transfer import heads, independent, reconcile
 from db.transfer import target as targets
 from db.transfer.batches import JOURNALS, Batch, BatchBuilder, quarantine_record
 from db.transfer.copying import copy
@@ -100,7 +99,7 @@ def load(
             shown.say(f"left out: {statistics}, the statistics of another SQLite; ANALYZE makes new ones")
         loading = _Loading(legacy, conn, run, pass_token, chunk_bytes)
         loading.run(shown)
-        loading.tally.check()
+        loading.reconciliation.check()
         aside, held = findings(conn)
         gate(conn, held, max_held)
         proof = prove_source(legacy, target, shown)
@@ -108,7 +107,7 @@ def load(
         with targets.opened(target) as snapshot:
             figures = independent.compare(legacy, snapshot.conn, shown)
         figures.check()
-        total = loading.tally.total()
+        total = loading.reconciliation.total()
         return LoadResult(
             run=run,
             source=total.source,
@@ -121,7 +120,7 @@ def load(
             resumed=loading.resumed,
             seconds=time.monotonic() - began,
             bytes=file_bytes(source),
-            per_column=loading.tally.per_column(),
+            per_column=loading.reconciliation.per_column(),
             independent=figures,
             left_out=tuple(legacy.left_out),
         )
@@ -145,14 +144,14 @@ class _Loading:
         self.run_id = run
         self.pass_token = pass_token
         self.chunk_bytes = chunk_bytes
-        self.tally = Reconciliation()
+        self.reconciliation = Reconciliation()
         self.phase = require_fenced(conn)
         self.resumed = require_empty_or_same(conn, source)
         self.findings = _next_finding(conn)
 
     def run(self, progress: Progress) -> None:
         for table in self.source.tables:
-            self.tally.expect(table, self.source.units(table))
+            self.reconciliation.expect(table, self.source.units(table))
         if not self.resumed:
             with self._transaction():
                 copy(self.conn, tables.legacy_schema, schemas.to_records(self.source.schema))
@@ -167,19 +166,19 @@ class _Loading:
         self.conn.execute(sql.SQL("analyze {}").format(_all_tables()))
 
     def _table(self, name: str, advance: Advance) -> None:
-        packer = BatchBuilder(self.source.tables[name], self._known_players)
+        builder = BatchBuilder(self.source.tables[name], self._known_players)
         rows = self.source.rows(name)
         digest = Digest()
-        number = self._pass_over(name, rows, packer, digest, advance)
+        number = self._pass_over(name, rows, builder, digest, advance)
         for chunk in chunks(rows, self.chunk_bytes):
             number += 1
             many, size, position = len(chunk), sum(row.bytes for row in chunk), chunk[-1].position
             digest.add_all(chunk)
-            batch = packer.pack(chunk)
+            batch = builder.pack(chunk)
             chunk.clear()
             if size > CHUNK_BYTES:
                 gc.collect()  # A finding's error refers to the frames that it came through, and they to a large row.
-            self.tally.add(name, batch.taken, batch.quarantined)
+            self.reconciliation.add(name, batch.taken, batch.quarantined)
             checkpoint: Record = {
                 "run": self.run_id,
                 "source_table": name,
@@ -188,13 +187,13 @@ class _Loading:
                 "position": position,
                 "rows": many,
                 "bytes": size,
-                "counts": tallies.to_text(batch.taken, batch.quarantined),
+                "counts": reconcile.to_text(batch.taken, batch.quarantined),
             }
             self._write(batch, checkpoint)
             advance(many)
 
     def _pass_over(
-        self, name: str, rows: Iterator[SourceRow], packer: BatchBuilder, digest: Digest, advance: Advance
+        self, name: str, rows: Iterator[SourceRow], builder: BatchBuilder, digest: Digest, advance: Advance
     ) -> int:
         """Read again what earlier chunks loaded, and see that it is the same; gives the number of the last chunk."""
         checkpoints = self.conn.execute(
@@ -203,10 +202,10 @@ class _Loading:
         for _number, many, expected, counts in checkpoints:
             for row in islice(rows, many):
                 digest.add(row)
-                packer.pass_over(row)
+                builder.pass_over(row)
             if digest.hex() != expected:
                 raise another_file(self.source, f"other rows in {name}")
-            self.tally.add(name, *tallies.from_text(counts))
+            self.reconciliation.add(name, *reconcile.from_text(counts))
             advance(many)
         return int(checkpoints[-1][0]) if checkpoints else 0
 
@@ -226,7 +225,7 @@ class _Loading:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Write one chunk."""
+        """Open a transaction on the target that passes the fence of this run; it commits unless the block raises."""
         with under_pass(self.conn, self.pass_token, self.phase):
             yield
 

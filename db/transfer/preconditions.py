@@ -91,10 +91,10 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
 
 @contextmanager
 def under_pass(conn: ops.Connection, pass_token: str, phase: ops.Phase) -> Iterator[None]:
-    """Begin a transaction that the fence lets through, and only while the phase is what it was when the load began."""
+    """Begin a transaction that the fence lets through. Raises if the phase has changed since the load began."""
     with conn.transaction():
         fence.bypass(conn, pass_token)
-        conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this transaction's end.
+        conn.execute("select from ops.phase for share")  # A run that aborts this one waits for this transaction's end.
         if (now := ops.phase(conn)) != phase:
             raise Failure(
                 f"the phase {phase} throughout the load",

@@ -57,7 +57,7 @@ case
     else kept
 end
 """
-"""What stands in a slot: an item's id, or the text of one that names no item. The cast meets only what it can read."""
+"""The entry of a slot: an item's id, or the text of an entry that names no item. Only text that is JSON is cast."""
 
 _ATTACHED = (
     f"coalesce(sum({column}) filter (where not claimed), 0)" for column in ("gold", "diamonds", "action_points")
@@ -112,7 +112,7 @@ def _query() -> str:
 _FIGURES = _query()
 
 _HARMLESS = ["inventory.disagrees", "equipment.dangling"]
-"""Rules of findings about values that were loaded all the same, and whose figures can be compared."""
+"""Rules whose findings concern loaded values: their figures can be compared."""
 
 _FINDINGS = """
 select distinct key, column_name from quarantine
@@ -129,7 +129,7 @@ and (key is null or rule in ('id.duplicate', 'username.duplicate', 'nickname.dup
 
 @dataclass(frozen=True, slots=True)
 class TargetRun:
-    """What the target has of a run of players.
+    """The target's side of a run of players.
 
     figures: by id. quarantined: (id, column) of values that the quarantine has. kept_whole: positions of rows that
     were not taken apart.

@@ -80,13 +80,13 @@ def advise(env: Environment) -> list[Advice]:
         rows = conn.execute(query, (LEAST_CALLS, LEAST_MS, MOST_STATEMENTS)).fetchall()
         if rows and all(text == HIDDEN for text, _, _ in rows):
             raise Unavailable(f"the role may not see statements of others: GRANT pg_monitor TO {conn.info.user};")
-        found: dict[tuple[str, tuple[str, ...]], Advice] = {}
+        best_of: dict[tuple[str, tuple[str, ...]], Advice] = {}
         for text, _calls, _mean in rows:
             for advice in _of_statement(conn, schema, hypopg, text):
-                best = found.get((advice.table, advice.columns))
+                best = best_of.get((advice.table, advice.columns))
                 if best is None or best.before - best.after < advice.before - advice.after:
-                    found[advice.table, advice.columns] = advice
-    return sorted(found.values(), key=lambda each: each.after - each.before)
+                    best_of[advice.table, advice.columns] = advice
+    return sorted(best_of.values(), key=lambda each: each.after - each.before)
 
 
 def write(env: Environment, advices: list[Advice], folder: Path = FOLDER) -> list[Path]:

@@ -1,8 +1,9 @@
 """Change capture as it stands in a legacy file: a log, and triggers on every table that note in it which rows change.
 
-A line of the log says where, never what: the table, the row's rowid or key, and which part of its columns. Whoever
-applies it reads the row as it is by then. All of it bears names that are kept for the fence, and like the fence it is
-no part of the game: it is never transferred, compared or fenced. The file's own triggers stay as they are.
+A line of the log names the place of a change, never its values: the table, the row's rowid or key, and the part of its
+columns. A round reads the row as it is when the line is applied. All names begin with the fence's prefix. Like the
+fence, capture is no part of the game: it is never transferred, compared or fenced. The file's own triggers stay as they
+are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MADE = (
 """Not AUTOINCREMENT: it would leave a table of SQLite's that nobody can drop. `log` tells one log from another."""
 
 _LINE = rf"INSERT INTO {TABLE}\(source, position, key, part\) (?:SELECT|VALUES)"
-_OURS = re.compile(
+_CAPTURE_TRIGGER = re.compile(
     r'CREATE TRIGGER "sudamr_fence_(?:[^"]|"")+" (?:BEFORE|AFTER) (?:INSERT|DELETE|UPDATE)'
     r'(?: OF (?:"(?:[^"]|"")*"(?:, )?)+)?'
     rf' ON "(?:[^"]|"")*"(?: WHEN [^;]*?)? BEGIN (?:{_LINE} (?:[^;\']|\'(?:[^\']|\'\')*\')*; )+END'
@@ -109,7 +110,7 @@ def make(conn: sqlite3.Connection, tables: Iterable[CapturedTable], *, log: str,
 
 
 def create_triggers(conn: sqlite3.Connection, tables: Iterable[CapturedTable]) -> None:
-    """Create the triggers of these tables that the file lacks, and replace those that are otherwise."""
+    """Create the missing triggers of these tables, and replace those with another text."""
     existing = triggers(conn)
     for table in tables:
         for name, statement in table.triggers():
@@ -121,7 +122,10 @@ def create_triggers(conn: sqlite3.Connection, tables: Iterable[CapturedTable]) -
 
 
 def drop(conn: sqlite3.Connection) -> None:
-    """Drop log and triggers, in the open transaction or each by itself; the triggers first: none may miss its log."""
+    """Drop triggers and log, in the open transaction or each by itself.
+
+    Triggers go first: one without its log would fail every write.
+    """
     for kind, name in sorted(own(conn), reverse=True):
         conn.execute(f"DROP {kind.upper()} {quote(name)}")
 
@@ -145,7 +149,7 @@ def triggers(conn: sqlite3.Connection) -> dict[str, str]:
         " AND substr(name, ?) = ?",
         (-len(SUFFIX), SUFFIX),
     )
-    return {str(name): str(text) for name, text in rows.fetchall() if _OURS.fullmatch(str(text))}
+    return {str(name): str(text) for name, text in rows.fetchall() if _CAPTURE_TRIGGER.fullmatch(str(text))}
 
 
 def state(conn: sqlite3.Connection) -> tuple[str, str] | None:

@@ -103,9 +103,9 @@ def state(conn: sqlite3.Connection) -> FenceState:
 
 @contextmanager
 def bypass(conn: sqlite3.Connection, token: str) -> Iterator[None]:
-    """Within an open BEGIN IMMEDIATE: writes go through; the fence stands again before anyone can commit.
+    """Let the block write to a fenced file, within an open BEGIN IMMEDIATE; the fence stands again before any commit.
 
-    Raises Fenced or Moved when the token is not the pass. Harmless where there is no fence.
+    Raises Fenced or Moved if the token is not the pass. Harmless where there is no fence.
     """
     if not _is_open(conn):
         raise ValueError("a pass needs a transaction that is open")

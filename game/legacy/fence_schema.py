@@ -18,9 +18,9 @@ PREFIX = "sudamr_fence_"
 EVENTS = ("insert", "update", "delete")
 
 COLUMNS = ("id", "state", "pass_sha256", "message", "since", "run", "target")
-"""Of the fence's table; before a fence bore its owner it had all but the last two."""
+"""The columns of the fence's table; in a file of an earlier version the last two are missing."""
 
-_OURS = re.compile(
+_FENCE_TRIGGER = re.compile(
     r'CREATE TRIGGER "(?:[^"]|"")+" BEFORE (?:INSERT|UPDATE|DELETE) ON "(?:[^"]|"")*"'
     rf" BEGIN SELECT RAISE\(ABORT, '{FENCE_MESSAGE}: (?:fenced|moved)'\); END"
 )
@@ -34,7 +34,7 @@ MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose fence it is: the run that set it, and the identity of the other store of the run's move.
+    """The owner of a fence: the run that set it, and the identity of the other store of the run's move.
 
     The fence of the legacy file names the database; the fence of Postgres names the file (`game.legacy.identity`).
     """
@@ -88,7 +88,7 @@ def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
 
 
 def _triggers(conn: sqlite3.Connection) -> list[str]:
-    return [name for name, text in _existing(conn).items() if _OURS.fullmatch(text)]
+    return [name for name, text in _existing(conn).items() if _FENCE_TRIGGER.fullmatch(text)]
 
 
 def strangers(conn: sqlite3.Connection) -> list[str]:

@@ -21,10 +21,10 @@ from game.legacy import bounded_functions
 from game.legacy.sidecars import journal_of
 
 MOST_BYTES = 160_000_000
-"""Of one value, or one row that is written. Postgres holds 1 GB, and as JSON a byte takes up to six."""
+"""The size of one value, or of one row that is written. Postgres holds 1 GB, and as JSON a byte takes up to six."""
 
 HEAP_BYTES = 1 << 30
-"""Of all of this process' connections together; a value of MOST_BYTES is copied several times."""
+"""The memory of all connections of this process together; a value of MOST_BYTES is copied several times."""
 
 MOST_STATEMENT_BYTES = 1_000_000
 
@@ -50,8 +50,9 @@ unicode unixepoch unlikely upper
 """
 
 FUNCTIONS = frozenset(_NAMES.split())
-"""What a schema may call. The others make large results of small arguments (zeroblob, replace, printf), take the
-square of their length (json_patch: minutes for 8 MB), or act."""
+"""The functions that a schema may call. The others make large results of small arguments (zeroblob, replace, printf),
+take the square of their length (json_patch: minutes for 8 MB), or act.
+"""
 
 _FORBIDDEN = frozenset(("load_extension", "fts3_tokenizer"))
 _OF_SQLITE = ("pragma_", "dbstat", "sqlite_stmt", "fts3tokenize")

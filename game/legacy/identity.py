@@ -1,10 +1,10 @@
-"""The identity of a legacy file: another copy of the file, wherever it lies, has another one.
+"""The identity of a legacy file. No copy of the file has the same one, wherever it lies.
 
 It is the path without links, the number of the file system and the file's inode there. A copy beside it has another
 path; one that is renamed into its place, or that lies where a volume is not mounted, has another inode or file system.
 The path belongs to it, because SQLite keeps the log beside a name: a second hard link is another store. The number is
 statvfs's, which most file systems keep for as long as they exist; stat's device may change with each start of the
-machine. Nothing is written into the file: what is in it a copy shares, and its schema is the game's own.
+machine. Nothing is written into the file: a copy would share it, and the schema is the game's own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes the journals of a file, and gives receipts that an earlier version left without a number theirs.
+"""Makes the journals of a file, and numbers the receipts that an earlier version left without a number.
 
 They come after the numbered ones, in the order of their time. Each statement runs in the open transaction.
 """
@@ -36,21 +36,21 @@ _NEWEST_OF_ALL = (
     f"SELECT EXISTS (SELECT 1 FROM {RECEIPTS} WHERE user_id = ?1 AND seq IS NULL), seq, chain"
     f" FROM {RECEIPTS} WHERE user_id = ?1 ORDER BY seq DESC LIMIT 1"
 )
-"""One statement of two looks into the index of the numbers: a statement more costs a command as much as both."""
+"""One statement with two index searches: a second statement would cost a command as much as both searches."""
 
 _TO_NUMBER = f"SELECT {', '.join(chain.RECEIPT)} FROM {RECEIPTS} WHERE user_id = ? AND seq IS NULL"
 _NUMBER = f"UPDATE {RECEIPTS} SET seq = ?, chain = ? WHERE user_id = ? AND request_id = ?"
 
 
 def make_tables(conn: sqlite3.Connection) -> None:
-    """Make the journals that the file lacks. One look, for what makes nothing costs a command as much as a write."""
+    """Make the journals that the file lacks. Reads first, for a CREATE that makes nothing costs as much as a write."""
     if not conn.execute(_MADE, _MADE_NAMES).fetchone()[0]:
         for statement in _TABLES:
             conn.execute(statement)
 
 
 def absent_columns(conn: sqlite3.Connection) -> tuple[str, ...]:
-    """Return which of the numbers' columns the file's receipts lack; none if it has no receipts."""
+    """Return the columns of numbers that the table of receipts lacks; none if the file has no receipts."""
     have = _columns(conn)
     return tuple(name for name in file_journals.ADDED_TO_RECEIPTS if have and name not in have)
 

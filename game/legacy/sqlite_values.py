@@ -86,7 +86,7 @@ def _undecoded(message: bytes) -> sqlite3.DatabaseError:
 
 
 def _not_opened(why: str) -> sqlite3.OperationalError:
-    # As SQLite's own errors: whoever explains those looks at the code.
+    # As SQLite's own errors have it: they are explained by their code.
     error = sqlite3.OperationalError(why)
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"
     return error

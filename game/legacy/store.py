@@ -54,14 +54,16 @@ NO_GAME_HERE = (
 beyond it or reads a text that is not UTF-8: the file is not one that this version can use."""
 
 GAME = "SELECT count(*) FROM users WHERE 0"
-"""Fails on a file that is not the game's, such as an empty one."""
+"""The statement that fails on a file that is not the game's, such as an empty one."""
 
 GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
 MOST_STEPS = 50_000_000
-"""Of SQLite's machine in one transaction, a second or two: a trigger of the file's may have no end."""
+"""The most steps of SQLite's virtual machine in one transaction, a second or two: a trigger of the file's may have no
+end.
+"""
 
 MOST_CPU_SECONDS = 10.0
-"""Of one transaction: a step can take long by itself, where a value of the file is large."""
+"""The CPU time of one transaction: a step can take long by itself, where a value of the file is large."""
 
 PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
@@ -191,7 +193,7 @@ class LegacyStore:
 
     @contextmanager
     def _patient(self, connection: sqlite3.Connection, seconds: float | None) -> Iterator[None]:
-        """Have the connection wait for the file's locks for so long, if that is less than it would."""
+        """Let the connection wait no longer than this for the file's locks."""
         if seconds is None or seconds >= self._busy_timeout_seconds:
             yield
             return

@@ -34,12 +34,14 @@ FENCE_VIEW = (
     "select state, to_jsonb(f) ->> 'identity' as identity, to_jsonb(f) ->> 'peer' as peer, to_jsonb(f) ->> 'run' as run"
     " from fence_state f"
 )
-"""The fence, and whom it names: NULLs, and no error, in a schema before the revision 0011."""
+"""The fence, its run and its peer; NULLs, and no error, in a schema older than revision 0011."""
 
 HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
 USER_COLUMNS = tuple(column.name for column in tables.game_columns(tables.users))
-"""What `lock` gives after the fence's state, the draw epoch and the head of the player's receipts, in order."""
+"""The columns that `lock` returns after the fence's state, the draw epoch and the head of the player's receipts, in
+order.
+"""
 
 _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy annotates no dialect
 

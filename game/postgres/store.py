@@ -235,11 +235,11 @@ class PostgresUnit:
         return LoadedPlayer(rows, fence, None if seq is None else Head(seq, link), epoch or "")
 
     def save(self, before: Rows, after: Rows) -> None:
-        """One statement, of one part for each record updated and each table added to or taken from.
+        """Write all changes as one statement, with a part for each updated record and each table's inserts and deletes.
 
-        Its parts run in no order that the server promises, so where a table both loses rows and gets others, and has
-        values that may stand in one row only, the loss is a statement of its own before it. What is too much for one
-        statement (hundreds of mails claimed at once) is several, in the order of the tables.
+        The server promises no order of the parts. So if a table with a unique column both loses rows and gets others,
+        the deletes are a statement of their own before it. Changes that are too many for one statement (hundreds of
+        mails claimed at once) are written as several, in the order of the tables.
         """
         changes = _with_heads(compare(before, after))
         with self._watch.asking("save"):

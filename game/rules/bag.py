@@ -125,7 +125,7 @@ class Bag:
         return self._rows.table("user_inventory")
 
     def _fill_stacks(self, template: Template, number: int) -> int:
-        """Top up the stacks that have room, first place first; how many are left over."""
+        """Top up the stacks that have room, first place first. Return how many are left over."""
         stacks = self._places().stacks[template.type, template.name]
         while stacks and number > 0:
             item = stacks[0]

@@ -12,7 +12,7 @@ Reason = Literal[
 """Why gold or diamonds changed."""
 
 ItemAction = Literal["gain", "spend", "equip", "unequip", "enhance", "combine"]
-"""What happened to an item."""
+"""The actions that change an item, as history lines name them."""
 
 
 class Journals:

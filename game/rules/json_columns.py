@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 
 UNREADABLE = object()
-"""What a text reads as that is no JSON, is too deep, names a key of an object twice, or a number beyond all bounds."""
+"""The value of a text that is no JSON, is too deep, names a key of an object twice, or a number beyond all bounds."""
 
 
 UNREADABLE_STATUS = "unreadable"

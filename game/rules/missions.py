@@ -65,7 +65,7 @@ def produced(level: Level, amount: int, since: int, now_ms: int) -> Produced:
 
 
 def restarted(at: Produced, now_ms: int) -> int:
-    """From when the clock runs on after a collection: a full mission's starts again, another's keeps its remainder.
+    """Return from when the clock runs on after a collection, in ms: a full mission's starts now, others go on.
 
     Never from before what is accounted for: else a clock that went back would be paid twice.
     """

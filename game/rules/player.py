@@ -13,7 +13,7 @@ from game.rules.chance import Chance
 from game.rules.journals import ItemAction, Journals, Reason
 
 LARGEST = 2**63 - 1
-"""What a column holds at most, on either store."""
+"""The largest number that a column holds, on either store."""
 
 
 class Player:
@@ -38,7 +38,7 @@ class Player:
 
     @property
     def level_sum(self) -> int:
-        """Strategy level + playful level."""
+        """Return the sum of the strategy level and the playful level."""
         return whole_number(self.user, "strategy_level") + whole_number(self.user, "playful_level")
 
     @property
@@ -105,7 +105,7 @@ class Player:
         return replaced
 
     def take_off(self, slot: str) -> str:
-        """Off with what the slot wears; its id. Refused slot_empty."""
+        """Take off what the slot wears and return its id. Refused slot_empty."""
         item_id = self.worn.get(slot)
         if item_id is None:
             raise Refused("slot_empty", slot)
@@ -114,7 +114,7 @@ class Player:
         return item_id
 
     def gain_forge_xp(self, xp: int) -> None:
-        """Forge XP, and the levels that it takes the player up; at the top it changes nothing."""
+        """Add forge XP, and the levels that it takes the player up; at the top level it changes nothing."""
         level = whole_number(self.user, "forge_level")
         if level >= catalog.MAX_FORGE_LEVEL:
             return
@@ -126,7 +126,7 @@ class Player:
         self.user |= {"forge_level": level, "forge_xp": have}
 
     def _touched(self, action: ItemAction, item: Record) -> None:
-        """A worn item's flag agrees again with what is worn as soon as a command puts it on or off."""
+        """Clear the kept flag of an item that was put on or off, for it agrees again with what is worn; then log."""
         item["worn_flag"] = None
         self.bag.note(action, item)
 

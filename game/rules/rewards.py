@@ -25,9 +25,9 @@ class Reward:
 
 
 def quest_reward(document: str) -> Reward:
-    """{gold, diamonds, actionPoints, xp: {type, amount}, items: [{itemId, quantity}]}, each where there is one.
+    """Parse {gold, diamonds, actionPoints, xp: {type, amount}, items: [{itemId, quantity}]}, every key optional.
 
-    Refused reward_unreadable for anything else: what the rules can't read whole is not granted in part.
+    Refused reward_unreadable for anything else: a reward that can't be read completely is not granted in part.
     """
     parsed = from_json(document)
     if not isinstance(parsed, dict) or not parsed.keys() <= _KEYS:

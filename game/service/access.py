@@ -45,7 +45,7 @@ class Access:
         about(request.scope).player = player
 
     async def acting(self, request: Request, player: str, bearer: Bearer, x_fence_pass: FencePass = "") -> None:
-        """The same, and a fence's pass for the operator alone. Raises Rejected."""
+        """Let the player and the operator through, and a fence's pass from the operator alone. Raises Rejected."""
         operator = self._let(player, bearer)
         about(request.scope).player = player
         if x_fence_pass and not operator:

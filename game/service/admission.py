@@ -1,7 +1,7 @@
-"""Admits requests to a thread and to the store that is served; over the window of a move it has them held instead.
+"""Admits requests to a thread and to the served store; over the window of a move it holds them instead.
 
-A command that its store refuses since it is fenced or moved comes back here, is held, and is carried out again: its
-receipt says whether it was carried out already. Without a second store nothing is held: such a command is answered.
+A command that a fenced or moved store refuses comes back here, is held, and is carried out again: if it was carried out
+already, it is answered from its receipt. Without a second store nothing is held: the refusal is the answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from game.service.metrics import Held
 from game.service.pair import StorePair
 from game.service.problems import Rejected
 from game.service.traffic import ASK_AGAIN, Capacity
-from game.succession import Hurried, Verdict
+from game.succession import Hurried, StoreChoice
 from game.unit_of_work import PairedStore, Store
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Admission:
     async def read(
         self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
     ) -> T:
-        """Read on a thread. if_open raises Fenced for a store that is fenced; anyhow reads that too."""
+        """Read on a thread. if_open: reads an open store, and raises Fenced of another; anyhow: reads any store."""
         del request, if_open
         with self._room.share(player):
             return await self._at_once(anyhow)
@@ -99,9 +99,9 @@ class PairAdmission(Admission):
     async def read(
         self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
     ) -> T:
-        """See `Admission`. What a fenced store has is shown if the other one was not open after the request had come.
+        """See `Admission`. A fenced store answers a read only if the other was not open once the request had come.
 
-        Else a player could read less than what was granted to him in another process, on the other store.
+        Otherwise a player could miss what another process granted him on the other store.
         """
         with self._room.share(player):
             deadline = await self._admit(request, reads=True)
@@ -136,18 +136,18 @@ class PairAdmission(Admission):
             return hold.deadline
 
     async def _require_window(self, hold: Hold) -> None:
-        """Raise Rejected if there are simply more requests than can be carried out.
+        """Raise Rejected if there are too many requests and no window.
 
-        The window may have begun with nobody here to tell: those at work all wait for the lock of the store's mover.
+        A window may have begun unnoticed here: the requests at work may all be waiting for the mover's lock.
         """
         try:
-            verdict = await hold.look()
+            choice = await hold.look()
         except Expired as expired:
             hold.end = expired.end
             raise Rejected("too_busy", ASK_AGAIN) from None
-        if verdict is Verdict.WAIT:
+        if choice is StoreChoice.WAIT:
             self._lookout.note_closed()
-        elif verdict is not Verdict.FOLLOW and not self._room.has_queue:
+        elif choice is not StoreChoice.FOLLOW and not self._room.has_queue:
             hold.end = Held.REFUSED
             raise Rejected("too_busy", ASK_AGAIN)
 
@@ -160,16 +160,16 @@ class PairAdmission(Admission):
             return hold.deadline
 
     async def _looked(self, request: Request, deadline: float | None, met: Fenced) -> tuple[bool, float]:
-        """Look once for a read that met a fenced store; True if a store is open."""
+        """Look once, for a read that met a fenced store. Return True if a store is open."""
         with self._holding.hold(request.receive, deadline) as hold:
             self._lookout.note_closed()
             try:
-                verdict = await hold.look()
+                choice = await hold.look()
             except Expired as expired:
                 hold.end = expired.end
                 raise met from None
             await hold.place(self._room)
-            return verdict in GOES_ON, hold.deadline
+            return choice in GOES_ON, hold.deadline
 
 
 def _hurried(store: PairedStore, deadline: float) -> Hurried:

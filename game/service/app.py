@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from game import tables
-from game.dispatch import Answer, again, dispatch
+from game.dispatch import Answer, dispatch, retry
 from game.dispatch import Request as Asked
 from game.errors import Refused, StoreFailure
 from game.rows import Rows
@@ -107,7 +107,7 @@ def create_app(
     app.add_middleware(AccessLog, metrics=metrics, report=report)
     answers.handle_errors(app)
     openapi.add_to(app)
-    guard = Access(token_secret, token_rules, operator_token)
+    access = Access(token_secret, token_rules, operator_token)
 
     def carry_out(on: Store, asked: Asked, fence_pass: str | None) -> Answer:
         return dispatch(
@@ -120,9 +120,9 @@ def create_app(
         )
 
     for action, command in commands.COMMANDS.items():
-        _add_action(app, action, command, guard, admission, carry_out)
-    _add_unknown_action(app, guard)
-    _add_player(app, guard, admission, metrics)
+        _add_action(app, action, command, access, admission, carry_out)
+    _add_unknown_action(app, access)
+    _add_player(app, access, admission, metrics)
     _add_probes(app, admission, store if isinstance(store, StorePair) else None, metrics)
     return app
 
@@ -131,13 +131,13 @@ def _add_action(
     app: FastAPI,
     action: str,
     command: type[Command],
-    guard: Access,
+    access: Access,
     admission: Admission,
     carry_out: Callable[[Store, Asked, str | None], Answer],
 ) -> None:
     @app.post(
         f"/players/{{player}}/actions/{action}",
-        dependencies=[Depends(_naming(action)), Depends(once), Depends(guard.acting)],
+        dependencies=[Depends(_naming(action)), Depends(once), Depends(access.acting)],
         **openapi.of_action(action, command),
     )
     async def act(
@@ -155,20 +155,20 @@ def _add_action(
         return await admission.command(request, asked.player, work, bears_pass=bool(x_fence_pass))
 
 
-def _add_unknown_action(app: FastAPI, guard: Access) -> None:
+def _add_unknown_action(app: FastAPI, access: Access) -> None:
     @app.post(
         "/players/{player}/actions/{action}",
-        dependencies=[Depends(once), Depends(guard.acting)],
+        dependencies=[Depends(once), Depends(access.acting)],
         include_in_schema=False,
     )
     async def act(action: str) -> None:
         commands.decode(action, {})
 
 
-def _add_player(app: FastAPI, guard: Access, admission: Admission, metrics: Metrics) -> None:
+def _add_player(app: FastAPI, access: Access, admission: Admission, metrics: Metrics) -> None:
     @app.get(
         "/players/{player}",
-        dependencies=[Depends(_naming("show")), Depends(once), Depends(guard.reading)],
+        dependencies=[Depends(_naming("show")), Depends(once), Depends(access.reading)],
         summary="A player's state, by table",
         **openapi.of_player(),
     )
@@ -176,7 +176,7 @@ def _add_player(app: FastAPI, guard: Access, admission: Admission, metrics: Metr
         player = _player_id(player)
 
         def shown(state: Callable[[str], Rows | None]) -> JSONResponse:
-            rows = again(lambda: state(player), notice=notice(metrics, player=player))
+            rows = retry(lambda: state(player), notice=notice(metrics, player=player))
             if rows is None:
                 raise Refused("no_such_player", player)
             about(request.scope).end = "granted"
@@ -234,7 +234,7 @@ def _readiness(admission: Admission, pair: StorePair | None, metrics: Metrics, s
         store.engine, os.getpid(), started, "store_unavailable", next=pair.next_store() if pair is not None else None
     )
     try:
-        status = again(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))
+        status = retry(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))
     except StoreFailure as error:
         logger().warning("not_ready", detail=str(error))
         return process

@@ -30,7 +30,7 @@ JSON = "application/json"
 
 
 async def _fields(request: Request) -> dict[str, object]:
-    """The body's object. Raises Rejected where it is said to be something else, BadRequest where it is."""
+    """Return the body's JSON object. Raises Rejected for another Content-Type, BadRequest for another body."""
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != JSON:
         raise Rejected("not_json", f"Content-Type: {JSON}")

@@ -24,7 +24,7 @@ from game.service.connections import Door, Limits
 from game.service.descriptors import PRIVATE_CONNECTIONS, most_connections
 from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
-from game.service.pair import Side, StorePair
+from game.service.pair import ProbedStore, StorePair
 from game.service.process import LOADED, SERVE
 from game.service.revocations import Revocations
 from game.service.server import GRACE_SECONDS, UvicornServer, server
@@ -89,14 +89,16 @@ def _server(now: Settings, public: int, private: int) -> UvicornServer:
     return server(app, doors)
 
 
-def _side(now: Settings, url: SecretStr, metrics: Metrics) -> Side:
+def _side(now: Settings, url: SecretStr, metrics: Metrics) -> ProbedStore:
     """Return the store at the URL, and the one with which it is asked; nothing has connected to either yet."""
     text = url.get_secret_value()
-    return Side(open_store(text, pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics), open_probe(text))
+    return ProbedStore(
+        open_store(text, pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics), open_probe(text)
+    )
 
 
 def _pools(now: Settings) -> int:
-    """Return how many connections to stores the process may have: of two stores, each has one to be asked on."""
+    """Return how many connections to stores the process may have; of two stores each has one more, for its probe."""
     return now.pool_size if now.database_url_next is None else 2 * (now.pool_size + 1)
 
 

@@ -115,7 +115,7 @@ class Connection(HttpToolsProtocol):
         self._has_ended = False
         """True if a request has ended within the slice that is being parsed."""
         self._deaf = False
-        """What still comes is thrown away: the client was refused, or asked again before it was answered."""
+        """Further input is discarded: the client was refused, or asked again before it was answered."""
         self._discarded = 0
         """Bytes that were thrown away."""
         self._lingers = False
@@ -279,7 +279,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _at_work(self) -> bool:
-        """True if a request is whole and its answer is not yet written."""
+        """Return True if a request is whole and its answer is not yet written."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def _expect_request(self) -> None:
@@ -339,7 +339,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _answered_early(self) -> bool:
-        """True if the request whose body is being read has its whole answer."""
+        """Return True if the request whose body is being read has its whole answer."""
         return not self._in_head and self.cycle.response_complete
 
     def _discard(self, size: int) -> None:

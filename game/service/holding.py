@@ -1,7 +1,7 @@
-"""Holds requests over the window of a move: before the threads, on the loop, within a limit and a time of their own.
+"""Holds requests over the window of a move: on the event loop, before the threads, within a limit and a time.
 
-A held request takes no thread, no connection and no place among those at work, so that as many as come in a window can
-wait. It watches its client: one that goes away while it is held is never carried out.
+A held request takes no thread, no connection and no place among those at work, so all requests of a window can wait. If
+its client goes away meanwhile, the request is never carried out.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from game.service.lookout import GOES_ON, Lookout
 from game.service.metrics import Held, Metrics
 from game.service.problems import Rejected
 from game.service.traffic import ASK_AGAIN, Capacity
-from game.succession import Verdict
+from game.succession import StoreChoice
 
 HELD_A_SECOND = 300
 """Requests that a process holds at most, for each second of HOLD_MS: about as many as it carries out in that time."""
 
 
 class Expired(Exception):
-    """What was waited for did not come; `end` says why."""
+    """The wait ended before a store opened; `end` says why."""
 
     def __init__(self, end: Held) -> None:
         super().__init__(end)
@@ -81,33 +81,33 @@ class Hold:
     async def reopening(self, met: Fenced | Moved | None) -> None:
         """Wait until a store is open to this process.
 
-        met: what the request met in its thread; None: it was held before it met anything. Raises what it met, or its
-        like, where the other store is not the one to wait for, the time is over, or the client went away.
+        met: what the request met in its thread; None: it was held before it met anything. Raises `met`, or what it
+        would have met, if there is no store to wait for, the time is over, or the client went away.
         """
         self.lookout.note_closed()
         try:
-            verdict = await self.look()
-            if verdict in (Verdict.WAIT, Verdict.UNKNOWN) and self.lookout.is_window:
+            choice = await self.look()
+            if choice in (StoreChoice.WAIT, StoreChoice.UNKNOWN) and self.lookout.is_window:
                 waiting = self.lookout.wait()
                 try:
-                    verdict = await self.until(waiting)
+                    choice = await self.until(waiting)
                 finally:
                     self.lookout.leave(waiting)
         except Expired as expired:
             self.end = expired.end
             raise met or self._closed() from None
-        if verdict not in GOES_ON:
+        if choice not in GOES_ON:
             self.end = Held.REFUSED
             raise met or self._closed()
 
     def _closed(self) -> Fenced | Moved:
-        """Return what the request would have met."""
+        """Return the error that the request would have met in its thread."""
         return Moved("moved") if self.lookout.pair.is_moved else Fenced("fenced")
 
-    async def look(self) -> Verdict:
-        """Return what a look shows that begins now. Raises Expired."""
-        verdict: Verdict = await self.until(self.lookout.look())
-        return verdict
+    async def look(self) -> StoreChoice:
+        """Return the result of a look that begins now. Raises Expired."""
+        choice: StoreChoice = await self.until(self.lookout.look())
+        return choice
 
     async def place(self, room: Capacity) -> None:
         """Wait for a place among those at work, in the order of the queue. Raises Rejected at the end of the time."""

@@ -39,7 +39,7 @@ _SHARED: list[Processor] = [
 
 
 def configure_logs() -> None:
-    """Every log line of the process, the libraries' included, as one JSON object on standard error."""
+    """Write every log line of the process, the libraries' too, as one JSON object to standard error."""
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -121,7 +121,7 @@ def logger() -> structlog.stdlib.BoundLogger:
 
 
 def notice(metrics: Metrics, **about: str) -> Notice:
-    """Counts and logs each attempt that failed for now."""
+    """Return a function that counts and logs each attempt that failed for now."""
 
     def tell(error: TryAgain, attempt: int) -> None:
         metrics.retries.labels(error.code).inc()

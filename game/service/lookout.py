@@ -1,7 +1,7 @@
-"""The lookout of a process with two stores: the threads that ask them, and what the requests on the loop learn of it.
+"""The lookout of a process with two stores: two threads that ask the stores for requests on the event loop.
 
-One thread asks both fences every 5 ms while a request wants to know, and not at all otherwise. Another looks after the
-other store each second: it opens its pool, and comes back to it when it was away, which may take seconds.
+One thread reads both fences every 5 ms while a request waits for the answer, and not at all otherwise. The other thread
+tends the second store each second: it opens its pool, and connects again after an outage, which may take seconds.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from functools import partial
 from game.service.logs import logger
 from game.service.metrics import Metrics
 from game.service.pair import Changed, StorePair
-from game.succession import Verdict
+from game.succession import StoreChoice
 from game.unit_of_work import PairedStore
 
 PROBE_SECONDS = 0.005
 TEND_SECONDS = 1.0
 END_SECONDS = 0.2
-"""At the end of the process, for each thread; one that just then connects to a server that is away ends with it."""
+"""Seconds to wait for each thread at the process's end. A thread that just then connects to a server that is away ends
+with the process.
+"""
 
-GOES_ON = (Verdict.STAY, Verdict.FOLLOW)
-ENDS_A_WAIT = (*GOES_ON, Verdict.REFUSE)
+GOES_ON = (StoreChoice.STAY, StoreChoice.FOLLOW)
+ENDS_A_WAIT = (*GOES_ON, StoreChoice.REFUSE)
 
 
 class Lookout:
@@ -38,9 +40,9 @@ class Lookout:
         self._metrics = metrics
         self._hold_seconds = hold_seconds
         self._report = report
-        self._asked: list[asyncio.Future[Verdict]] = []
-        self._waiting: dict[asyncio.Future[Verdict], None] = {}
-        """In the order in which they came: so they go on, and so they get their places."""
+        self._asked: list[asyncio.Future[StoreChoice]] = []
+        self._waiting: dict[asyncio.Future[StoreChoice], None] = {}
+        """In the order of their arrival, in which they go on and get their places."""
         self._closed_at: float | None = None
         self._lock = threading.Lock()
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -48,7 +50,7 @@ class Lookout:
         self._was_ready: bool | None = None
 
     def start(self) -> None:
-        """Start the threads. Call it on the loop."""
+        """Start the threads. Must be called on the event loop."""
         self._loop = asyncio.get_running_loop()
         self._show(self.pair.served)
         for thread in self._threads:
@@ -63,14 +65,15 @@ class Lookout:
 
     @property
     def is_window(self) -> bool:
-        """Return True if the served store was found closed so lately that it is worth to wait for its opening.
+        """Return True if the served store was found closed so recently that a request waits for its opening.
 
-        What is closed for longer is no window but a move by night, or an emergency: its requests are answered at once.
+        A store that is closed for longer is not in a window, but in an offline move or an emergency: requests are
+        answered at once.
         """
         return self._closed_at is not None and self._loop.time() < self._closed_at + self._hold_seconds
 
-    def look(self) -> asyncio.Future[Verdict]:
-        """Return what a look will show that begins from now on."""
+    def look(self) -> asyncio.Future[StoreChoice]:
+        """Return the future result of a look that begins after this call."""
         asked = self._loop.create_future()
         with self._lock:
             self._asked.append(asked)
@@ -82,16 +85,16 @@ class Lookout:
         if self._closed_at is None:
             self._closed_at = self._loop.time()
 
-    def wait(self) -> asyncio.Future[Verdict]:
-        """Return what will end the wait; `leave` it when it is waited for no longer."""
+    def wait(self) -> asyncio.Future[StoreChoice]:
+        """Return a future that is done once a store is open or none will be. `leave` it if the wait ends before."""
         waiting = self._loop.create_future()
         with self._lock:
             self._waiting[waiting] = None
         self._wake.set()
         return waiting
 
-    def leave(self, waiting: asyncio.Future[Verdict]) -> None:
-        """Wait no longer."""
+    def leave(self, waiting: asyncio.Future[StoreChoice]) -> None:
+        """Cancel a wait that `wait` returned. Harmless if it has ended."""
         with self._lock:
             self._waiting.pop(waiting, None)
         waiting.cancel()
@@ -123,25 +126,25 @@ class Lookout:
             if self._ended.wait(TEND_SECONDS):
                 return
 
-    def _look(self, asked: list[asyncio.Future[Verdict]]) -> None:
-        """Look once, and tell the loop."""
+    def _look(self, asked: list[asyncio.Future[StoreChoice]]) -> None:
+        """Look once, and hand the result to the event loop."""
         try:
-            verdict: Verdict | Exception = self.pair.look()
+            choice: StoreChoice | Exception = self.pair.look()
         except Exception as error:  # noqa: BLE001  # raised in each request that asked, and reported there
-            verdict = error
+            choice = error
             if not asked:
                 self._report(error)
-        with suppress(RuntimeError):  # The loop has ended, and with it whoever asked.
-            self._loop.call_soon_threadsafe(partial(self._settle, asked, verdict))
+        with suppress(RuntimeError):  # The loop has ended, and with it every request.
+            self._loop.call_soon_threadsafe(partial(self._settle, asked, choice))
 
-    def _settle(self, asked: list[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
-        """On the loop: answer those who asked, and let go those who wait."""
-        _answer(asked, verdict)
-        if verdict in ENDS_A_WAIT:
+    def _settle(self, asked: list[asyncio.Future[StoreChoice]], choice: StoreChoice | Exception) -> None:
+        """Answer those who asked, and let those who wait go on. Runs on the event loop."""
+        _answer(asked, choice)
+        if choice in ENDS_A_WAIT:
             self._closed_at = None
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
-            _answer(waiting, verdict)
+            _answer(waiting, choice)
 
     def _changed(self, served: PairedStore, changed: Changed) -> None:
         self._show(served)
@@ -167,11 +170,11 @@ class Lookout:
         self._was_ready = ready
 
 
-def _answer(futures: Iterable[asyncio.Future[Verdict]], verdict: Verdict | Exception) -> None:
+def _answer(futures: Iterable[asyncio.Future[StoreChoice]], choice: StoreChoice | Exception) -> None:
     for future in futures:
         if future.done():
             continue
-        if isinstance(verdict, Exception):
-            future.set_exception(verdict)
+        if isinstance(choice, Exception):
+            future.set_exception(choice)
         else:
-            future.set_result(verdict)
+            future.set_result(choice)

@@ -1,6 +1,6 @@
 """The two stores of a process: the one that it serves, and the one that it is ready to serve in its place.
 
-Each has a connection of its own to be asked on, so that what asks waits for no request and takes no place from one.
+Each has a connection of its own for its probe, so a probe never waits for a request's connection nor takes one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import sqlalchemy as sa
 
 from game.errors import StoreFailure
 from game.service.openapi import NextStore
-from game.succession import Verdict, judge
+from game.succession import StoreChoice, judge
 from game.unit_of_work import FenceView, PairedStore, StoreStatus
 
 CAN_NOT_ASK = (StoreFailure, sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Error)
-"""Whatever a store answers with: one that can't be asked, for lack of a right say, is none that could be served."""
+"""The errors of a store that can't be asked: for whatever reason, a missing right say, it can't be served either."""
 
 
 @dataclass(slots=True, eq=False)
-class Side:
+class ProbedStore:
     """A store, and the store object with one connection on which it is asked.
 
     view: its fence as it was last shown; None where it does not answer. warm: its pool is open. why: what is wrong.
@@ -45,14 +45,14 @@ class Side:
         return self.view
 
     def close(self) -> None:
-        """Close both."""
+        """Close the store and the probe, with their connections."""
         self.probe.close()
         self.store.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A process has changed stores: from one to the other, as the first one's fence says why."""
+    """A change of the served store. left: the fence of the store that was left; served: that of the new one."""
 
     left: FenceView
     served: FenceView
@@ -60,14 +60,14 @@ class Changed:
 
 @dataclass(slots=True)
 class StorePair:
-    """Which of its two stores a process serves. Safe to use from any thread.
+    """The two stores of a process, and the choice of the one that it serves. Safe to use from any thread.
 
     first: the store that DATABASE_URL names; second: the one of DATABASE_URL_NEXT. changed: told of each change, by the
     thread that looked.
     """
 
-    first: Side
-    second: Side
+    first: ProbedStore
+    second: ProbedStore
     changed: Callable[[PairedStore, Changed], None] = lambda _store, _changed: None
     _swapped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,12 +79,12 @@ class StorePair:
 
     @property
     def is_moved(self) -> bool:
-        """Return True if the served store said last that the game has left it."""
+        """Return True if the fence of the served store said moved when it was read last."""
         view = self._sides()[0].view
         return view is not None and view.state == "moved"
 
-    def look(self) -> Verdict:
-        """Ask the served store and, unless it is open, the other one; change to the other one where the rule says so.
+    def look(self) -> StoreChoice:
+        """Ask the served store and, unless it is open, the other one; change to the other one if the rule says so.
 
         Costs a small read of each. Another store that did not answer last is not asked here: `tend` does that, since a
         connection to a server that is away can take seconds.
@@ -95,12 +95,12 @@ class StorePair:
             if view is None or view.state == "open":
                 return judge(view, None)
             other_view = other.ask() if other.view is not None else None
-            verdict = judge(view, other_view)
-            if verdict is Verdict.FOLLOW:
+            choice = judge(view, other_view)
+            if choice is StoreChoice.FOLLOW:
                 assert other_view is not None
                 self._swapped = not self._swapped
                 self.changed(other.store, Changed(view, other_view))
-            return verdict
+            return choice
 
     def tend(self) -> bool:
         """Reach the other store, and open its pool once. Returns True if it is ready. Can take seconds."""
@@ -130,7 +130,7 @@ class StorePair:
             ready=not self.unready(served, other),
         )
 
-    def unready(self, served: Side | None = None, other: Side | None = None) -> str:
+    def unready(self, served: ProbedStore | None = None, other: ProbedStore | None = None) -> str:
         """Say why the other store could not be served if the game moved to it now; "" if it could."""
         if served is None or other is None:
             served, other = self._sides()
@@ -152,6 +152,6 @@ class StorePair:
         self.first.close()
         self.second.close()
 
-    def _sides(self) -> tuple[Side, Side]:
+    def _sides(self) -> tuple[ProbedStore, ProbedStore]:
         """Return the served side and the other one."""
         return (self.second, self.first) if self._swapped else (self.first, self.second)

@@ -45,7 +45,7 @@ class Process:
 
     @property
     def code(self) -> int | None:
-        """Its exit code (negative: the signal that ended it); None while it runs."""
+        """Return its exit code (negative: the signal that ended it); None while it runs."""
         return self._process.poll()
 
     def loaded(self) -> bool:
@@ -64,7 +64,7 @@ class Process:
         self._process.terminate()
 
     def wait(self, deadline: float) -> bool:
-        """Until it has ended; False where it had to be killed at the deadline, by the monotonic clock."""
+        """Wait until it has ended. Return False if it had to be killed at the deadline, by the monotonic clock."""
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

@@ -66,7 +66,7 @@ def begin(dsn: str, environment: str, release: str | None = None, **options: Any
 
 
 def report(error: Exception, about: RequestFacts) -> None:
-    """A defect, with what is known of the request; nothing happens where nobody asked for reports."""
+    """Report a defect with what is known of the request. Does nothing unless reports are set up."""
     with sentry_sdk.new_scope() as scope:
         for name in ("action", "request_id"):
             if value := getattr(about, name):

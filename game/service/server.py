@@ -26,7 +26,7 @@ class UvicornServer(uvicorn.Server):
     """uvicorn's server, with more connections waiting in the kernel than asyncio accepts at once."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
+        """Start as uvicorn does; then let the kernel keep `WAITING` connections on each socket."""
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(WAITING)

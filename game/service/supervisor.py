@@ -127,7 +127,7 @@ def _listener(address: Address, setting: str) -> socket.socket:
 
 
 def _renew(slots: list[WorkerSlot]) -> None:
-    """A new process for each slot: all load while the old ones serve, then those end, then the new ones begin."""
+    """Put a new process into each slot: all load while the old ones serve, then those end and the new ones serve."""
     fresh = [Process(slot.listeners) for slot in slots]
     if not all(process.loaded() for process in fresh):
         codes = [process.code for process in fresh]
@@ -179,7 +179,7 @@ def _close(slots: list[WorkerSlot]) -> None:
 
 @contextmanager
 def _pidfile(path: Path | None) -> Iterator[None]:
-    """Our process id in the file for as long as we run. Raises CannotStart if another supervisor holds the file.
+    """Keep our process id in the file for as long as we run. Raises CannotStart if another supervisor holds it.
 
     The lock ends with the process: the file of one that was killed is taken over.
     """
@@ -232,4 +232,4 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _noted(_number: int, _frame: object) -> None:
-    """A child changed; `sigwait` tells."""
+    """Do nothing: `sigwait` returns the signal of a child that ended."""

@@ -22,7 +22,7 @@ LIFETIME_SECONDS = 7 * 86_400
 NOBODYS = "the token is nobody's"
 NUL = "\0"
 MOST_DIGITS = 16
-"""Of a time of issue: enough until the year 300,000."""
+"""The digits of a time of issue: enough until the year 300,000."""
 
 
 class BadToken(GameError):

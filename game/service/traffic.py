@@ -1,4 +1,4 @@
-"""The layers before the endpoints, which log the request and limit its body; and the places of those at work.
+"""The layers before the endpoints, which log requests and limit their bodies; and the places of requests at work.
 
 AccessLog: one line of the log, the counters, and a defect anywhere within becomes a 500 that says nothing of itself.
 """
@@ -22,7 +22,7 @@ from game.service.metrics import Metrics
 from game.service.problems import Rejected
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
-"""What an operator asks: never turned away, and no line of the log while all is well."""
+"""Paths of an operator's probes: never turned away, and logged only if something is wrong."""
 
 LARGEST_BODY = 64 * 1024
 ASK_AGAIN = "Ask again with the same Idempotency-Key."
@@ -67,7 +67,7 @@ class AccessLog:
         self._report = report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Pass a request on, and note its status and time. A defect before the answer began becomes a problem."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -158,7 +158,7 @@ class Capacity:
 
     @property
     def has_queue(self) -> bool:
-        """Return True if requests that were held wait for a place: who comes now comes after them."""
+        """Return True if held requests wait for a place: a new request comes after them."""
         return bool(self._queue)
 
     def enter(self) -> bool:
@@ -229,7 +229,7 @@ class _TooLarge(Exception):
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None where the client went away."""
+    """Return the whole body; None where the client went away."""
     body = bytearray()
     while True:
         message = await receive()

@@ -61,7 +61,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the tree, and the server that its tests use. stopping: set to end what runs in it.
+    """A copy of the tree, and the server that its tests use. stopping: set to end the runs in it.
 
     before: where modules are looked for before the copy; settings: more for the environment of its processes.
     """

@@ -1,6 +1,6 @@
 """Which tests run which lines of the targets: recorded once, by running the tests under a tracer, in a copy.
 
-It costs some two times what the tests take. Lines that a child process of a test runs are the test's too.
+It takes some two times as long as the tests. Lines that a child process of a test runs count as the test's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Coverage:
     lines: dict[tuple[str, int], set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def catchers(self, mutation: GeneratedMutation, readers: Mapping[str, set[tuple[str, int]]]) -> list[str]:
-        """Return the tests that run what is changed, in the order in which to ask: see `_in_order`."""
+        """Return the tests that run the changed lines, in the order in which to try them; see `_in_order`."""
         places = {(mutation.file, line) for line in range(mutation.first, mutation.last + 1)}
         places |= readers.get(mutation.users, set())
         tests = {test for place in places for test in self.lines.get(place, ())}
@@ -91,7 +91,7 @@ def readers(root: Path, files: Sequence[str]) -> dict[str, set[tuple[str, int]]]
 
 
 def _of_definitions(statement: ast.stmt) -> Iterator[tuple[str, int]]:
-    """Yield what defaults and decorators name, which no test runs, with the lines of the function that has them."""
+    """Yield the names in defaults and decorators, which no test runs, with the lines of their function."""
     for node in ast.walk(statement):
         if isinstance(node, ast.FunctionDef):
             heads = (*node.args.defaults, *filter(None, node.args.kw_defaults), *node.decorator_list)

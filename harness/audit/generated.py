@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from harness.audit.targets import TARGETS, Target
+from harness.audit.targets import TARGETS, AuditTarget
 
 _NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -33,7 +33,7 @@ _WRAPPERS = frozenset({"frozenset", "tuple", "dict", "set", "list", "MappingProx
 _LITERALS = (ast.Tuple, ast.List, ast.Set, ast.Dict)
 _SMALL = 16
 _LONGEST = 100
-"""Of what a name quotes, in characters."""
+"""The longest quotation in a name, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class GeneratedMutation:
         return (source[: self.start] + self.replacement.encode() + source[self.end :]).decode()
 
 
-def generate(root: Path, targets: Iterable[Target] = TARGETS) -> tuple[GeneratedMutation, ...]:
+def generate(root: Path, targets: Iterable[AuditTarget] = TARGETS) -> tuple[GeneratedMutation, ...]:
     """Return every mutation of the targets, in the targets' order, each with a name of its own."""
     return tuple(
         chain.from_iterable(
@@ -67,11 +67,11 @@ def generate(root: Path, targets: Iterable[Target] = TARGETS) -> tuple[Generated
     )
 
 
-def of_file(file: str, text: str, target: Target) -> Iterator[GeneratedMutation]:
+def of_file(file: str, text: str, target: AuditTarget) -> Iterator[GeneratedMutation]:
     """Yield the mutations of one file; two that would have one name are numbered."""
     times: Counter[str] = Counter()
     seen = set()
-    for mutation in _Source(file, text, target).mutations():
+    for mutation in _ParsedFile(file, text, target).mutations():
         if (place := (mutation.start, mutation.end, mutation.replacement)) in seen:
             continue
         seen.add(place)
@@ -80,10 +80,10 @@ def of_file(file: str, text: str, target: Target) -> Iterator[GeneratedMutation]
         yield replace(mutation, name=f"{mutation.name} #{number}") if number > 1 else mutation
 
 
-class _Source:
-    """One parsed file."""
+class _ParsedFile:
+    """One file of a target, parsed, from which its mutations are made."""
 
-    def __init__(self, file: str, text: str, target: Target) -> None:
+    def __init__(self, file: str, text: str, target: AuditTarget) -> None:
         self._file, self._target = file, target
         self._tree = ast.parse(text)
         self._starts = [0]
@@ -163,7 +163,7 @@ class _Source:
 
 
 def negated(test: ast.expr) -> ast.expr:
-    """Return the opposite: by its operator where there is one alone, else by `not`."""
+    """Return the opposite of a condition: by the opposite operator if it is one comparison, else by `not`."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return test.operand
     if isinstance(test, ast.Compare) and len(test.ops) == 1:
@@ -187,7 +187,7 @@ def _is_for_types_alone(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _named(body: list[ast.stmt], target: Target, scope: str = "") -> Iterator[tuple[str, ast.expr]]:
+def _named(body: list[ast.stmt], target: AuditTarget, scope: str = "") -> Iterator[tuple[str, ast.expr]]:
     """Yield the literals with a name: constants, keywords of a module's objects, what a listed function returns."""
     for statement in body:
         if isinstance(statement, ast.ClassDef):

@@ -27,16 +27,16 @@ from harness.audit.generated import GeneratedMutation, generate
 from harness.audit.preloaded import LATE
 from harness.audit.report import AuditReport, Result, judged
 from harness.audit.run import started_copies, stopped_at_an_error
-from harness.audit.targets import TARGETS, Target
+from harness.audit.targets import TARGETS, AuditTarget
 
 _SHARD = re.compile(r"(\d{1,4})/(\d{1,4})")
 
 RECORD_SECONDS = 3600.0
 FIRST = 6
-"""Tests that are asked first: most mutations are caught by one of the quickest."""
+"""So many tests are tried first: one of the quickest catches most mutations."""
 
 BUDGET_SECONDS = 90.0
-"""How much its other tests may take together, as recorded, the quickest first."""
+"""The recorded seconds of all further tests of a mutation together, the quickest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def run(root: Path, kind: str | None, select: str, progress: Progress, *, shard:
 
 
 def selected(mutations: Sequence[GeneratedMutation], name: str, shard: str = "") -> list[GeneratedMutation]:
-    """Return the part of those with `name` in theirs. Raises Refusal if there is none."""
+    """Return the mutations with `name` in their names. Raises Refusal if there is none."""
     part, of = _parts(shard)
     named = [mutation for mutation in mutations if name in mutation.name]
     if chosen := named[part - 1 :: of]:
@@ -105,7 +105,7 @@ def _parts(shard: str) -> tuple[int, int]:
     return part, of
 
 
-def _recorded(copy: Copy, of: Sequence[str], target: Target, progress: Progress) -> Coverage:
+def _recorded(copy: Copy, of: Sequence[str], target: AuditTarget, progress: Progress) -> Coverage:
     progress.say(f"which lines its tests run: {', '.join(target.tests)}")
     coverage, ran = record(copy, of, target.tests, RECORD_SECONDS, "-n2", "--dist=worksteal")
     if ran.code not in {PASSED, FAILED} or not coverage.seconds:
@@ -132,7 +132,7 @@ def _work(copy: Copy, coverage: Coverage, waiting: SimpleQueue[_Trial], advance:
 
 
 def _catch(copy: Copy, coverage: Coverage, tests: Sequence[str]) -> tuple[str, str]:
-    """Return who caught it, or why nobody did: of the first tests, then of as many as the budget has time for."""
+    """Return the test that caught it, or why none did: the first tests are tried, then as many as the budget allows."""
     if not tests:
         return "", "no test runs it"
     for chunk in filter(None, _chunks(coverage, tests)):

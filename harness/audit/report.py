@@ -48,7 +48,7 @@ def judged(results: list[Result], seconds: float) -> AuditReport:
 
 def show(report: AuditReport, out: Output) -> None:
     """Print the report for people: what survived first."""
-    rows = [(result.name, _said(result), result.seconds) for result in report.results]
+    rows = [(result.name, _sentence(result), result.seconds) for result in report.results]
     out.table(f"audit of {count(report.mutations, 'mutation')}", ("mutation", "caught by", "seconds"), rows)
     for result in report.results:
         if result.broken:
@@ -56,7 +56,7 @@ def show(report: AuditReport, out: Output) -> None:
     out.say(f"{report.verdict}: {report.caught} caught, {report.survived} survived, in {report.seconds:.0f} s")
 
 
-def _said(result: Result) -> str:
+def _sentence(result: Result) -> str:
     caught = result.caught_by.rpartition("/")[2]
     if result.caught_by == result.catcher:
         return caught

@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Files, as paths or globs. tests: who may notice, as pytest's arguments.
+class AuditTarget:
+    """Files to break, as paths or globs. tests: those that may notice, as pytest's arguments.
 
     guards: their guards and comparisons are broken; lists: each element of their named lists is dropped; functions:
     those whose returned tuple, or the tuple that they go through, is such a list.
@@ -25,19 +25,19 @@ class Target:
 
     def paths(self, root: Path) -> Sequence[str]:
         """Return the files, relative to the root. Raises ValueError for a pattern that no file matches."""
-        found = []
+        paths = []
         for pattern in self.files:
             matching = sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
             if not matching:
                 raise ValueError(f"harness/audit/targets.toml: no file {pattern}")
-            found += [path for path in matching if path not in found]
-        return found
+            paths += [path for path in matching if path not in paths]
+        return paths
 
 
-def _read() -> tuple[Target, ...]:
+def _read() -> tuple[AuditTarget, ...]:
     entries = tomllib.loads(files("harness.audit").joinpath("targets.toml").read_text("utf-8"))["target"]
     return tuple(
-        Target(
+        AuditTarget(
             tuple(entry.pop("files")),
             tuple(entry.pop("tests")),
             functions=frozenset(entry.pop("functions", ())),

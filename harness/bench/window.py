@@ -36,7 +36,7 @@ from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
 MOST_PLAYERS = 3_000
-"""So many of the players act: to read what they own takes a while."""
+"""So many of the players act: to read the state of each takes a while."""
 
 BURST = 50
 QUIET_SECONDS = 5.0

@@ -140,5 +140,5 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
     with outcome(json or None) as out:
         status = environment_status.status(environments.load(env))
         out.fields(status.rows)
-        out.json(status.found)
+        out.json(status.values)
         end("pass" if status.whole else "inconclusive")

@@ -141,5 +141,5 @@ def audit(
 
 
 def _page(asked: str, json: str) -> Path:
-    """The page that was asked for, or the one beside the JSON."""
+    """Return the page that was asked for, or the one beside the JSON."""
     return Path(asked) if asked else Path(json if json not in {"", "-"} else "out/gate.json").with_suffix(".html")

@@ -34,7 +34,7 @@ from harness.databases.start_state import StartState
 ENVIRONMENT = "test"
 
 LOCK_KEY = 0x5D4A_3201
-"""Of the advisory lock under which a template is made: xdist's workers come to it at once."""
+"""The key of the advisory lock under which a template is made: xdist's workers come to it at once."""
 
 LOCK_WAIT_SECONDS = 60
 """A template takes a fifth of a second; who waits longer waits for a worker that hangs."""

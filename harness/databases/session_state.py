@@ -1,7 +1,7 @@
 """Tells how a session of a pool differs from a fresh one. A look costs one round trip, some 2 ms.
 
-What a transaction sets for itself ends with it. What a session keeps (a setting, the fence's pass, a lock that is not
-the transaction's) is handed on to whoever gets the session next: another player's command.
+A transaction's own settings end with it. Whatever a session keeps (a setting, the fence's pass, a session's lock) is
+handed on to the next command, of another player.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def left(connection: psycopg.Connection) -> tuple[str, ...]:
 
 
 def clear(connection: psycopg.Connection) -> None:
-    """Make the session as a fresh one, so that only the first who gets it finds what was left."""
+    """Reset the session to a fresh one, so that leftovers are reported only once."""
     with connection.lock:
         for statement in ("ROLLBACK", "DISCARD ALL"):
             _asked(connection.pgconn, statement)
@@ -57,7 +57,7 @@ def clear(connection: psycopg.Connection) -> None:
 
 def _asked(pgconn: PGconn, query: str) -> tuple[str, ...]:
     """Return the first column of the answer; nothing if there is none in time."""
-    found: list[str] = []
+    values: list[str] = []
     deadline = time.monotonic() + ANSWER_SECONDS
     try:
         pgconn.send_query(query.encode())
@@ -69,9 +69,9 @@ def _asked(pgconn: PGconn, query: str) -> tuple[str, ...]:
                 pgconn.consume_input()
             result = pgconn.get_result()
             if result is None:
-                return tuple(found)
+                return tuple(values)
             if result.status == ExecStatus.TUPLES_OK:
-                found += [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
+                values += [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
     except (psycopg.OperationalError, TimeoutError):
         return ()
 

@@ -50,7 +50,7 @@ def upgrade() -> None:
     op.execute("alter table users add column gate_dummy_{revision} bigint default {revision}::int not null")
 '''
 
-Found = tuple[Mapping[str, object], tuple[str, ...]]
+PartResult = tuple[Mapping[str, object], tuple[str, ...]]
 
 
 def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[GatePart, ...], dict[str, str]]:
@@ -69,14 +69,14 @@ def strike(kind: str | None, progress: Progress) -> GatePart:
     with lasting(kind) as (server, vitals), tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
         progress.say(f"     on {server}")
 
-        def struck() -> Found:
+        def struck() -> PartResult:
             sampled = sweep.sample(server, Path(folder), STRIKES_A_MOVE)
             return sampled.figures, sampled.problems
 
         return attempt("strikes", struck, vitals)
 
 
-def attempt(name: str, act: Callable[[], Found], vitals: Vitals | None = None) -> GatePart:
+def attempt(name: str, act: Callable[[], PartResult], vitals: Vitals | None = None) -> GatePart:
     """Return what the act finds; an error that stops it is its verdict, for what could not be tried proves nothing.
 
     Raises Lost if it was stopped because the server was lost.
@@ -103,7 +103,7 @@ def _environment(server: Server, folder: Path, players: int) -> Environment:
     )
 
 
-def _migrations(env: Environment) -> Found:
+def _migrations(env: Environment) -> PartResult:
     """Migrate an empty database twice, and check the fence and that drift is found where there is some, and only there.
 
     Then apply revisions of the gate's own on top of the head, to a new schema and to an existing one.
@@ -198,7 +198,7 @@ def _drift_seen(owner: PostgresUrl) -> list[str]:
             conn.execute(f"alter table user_inventory add constraint {row[0]} {definition[1]}".encode())
 
 
-def _backup(env: Environment, server: Server, players: int) -> Found:
+def _backup(env: Environment, server: Server, players: int) -> PartResult:
     """Dump both stores, restore them elsewhere and count; put the game's schema also back in its own place."""
     seed.seed_postgres(env.target_direct, env.name, players, SEED, progress=Silent())
     rows: dict[str, int] = {}

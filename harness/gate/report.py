@@ -129,7 +129,7 @@ class Checked(StrEnum):
     UNSIGNED = "unsigned"
 
 
-def tally(items: Sequence[Item], kind: ItemKind) -> RunCounts:
+def count_files(items: Sequence[Item], kind: ItemKind) -> RunCounts:
     """Count the files of that kind, and those that failed in any way of that kind."""
     files = {item.file for item in items if item.kind is kind}
     failed = {item.file for item in items if item.kind is kind and not item.passed}
@@ -155,7 +155,7 @@ def doubts(items: Sequence[Item], parts: Iterable[GatePart], due: Collection[str
             yield f"{part.name}: {'; '.join(part.problems) or 'not tried'}"
     if missing := sorted(set(due) - {item.name for item in items}):
         yield f"of {count(len(due), 'item')} {len(missing)} were not run: {few(missing, NAMED)}"
-    scenarios, twins = tally(items, ItemKind.SCENARIOS), tally(items, ItemKind.TWINS)
+    scenarios, twins = count_files(items, ItemKind.SCENARIOS), count_files(items, ItemKind.TWINS)
     if not scenarios.count:
         yield "no scenario was run"
     if twins.count != scenarios.count:

@@ -23,7 +23,7 @@ from harness.gate import certificate, due, parts, suite
 from harness.gate.admission import checkout_state
 from harness.gate.certificate import Certificate, CheckoutState
 from harness.gate.estimate import Estimate
-from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind, doubts, judge, sweeps, tally
+from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind, count_files, doubts, judge, sweeps
 from harness.play import requests
 from harness.rehearsal import RehearsalReport
 from harness.sweeps import threes
@@ -31,7 +31,7 @@ from harness.sweeps import threes
 if TYPE_CHECKING:
     from db.console.output import Output
 
-SAID = {
+SENTENCES = {
     "servers": "migrations up from nothing and drift, a backup restored and counted",
     "suite": "every scenario on both stores and side by side, every action under every fault, races in every order",
     "strikes": "every move watched at each of its statements, and struck inside its steps",
@@ -50,7 +50,7 @@ SEEDS: Mapping[str, str] = {
 DURATIONS = Path("out/gate-durations.json")
 SHOWN_FAILURES = 10
 SHOWN_LINES = 12
-"""Of each; the page has it whole."""
+"""The lines shown of each failure; the page has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
         "rehearsal": search.rehearsal,
     }
     for part, act in ways.items():
-        progress.say(estimate.line(part, SAID[part]))
+        progress.say(estimate.line(part, SENTENCES[part]))
         began = time.monotonic()
         try:
             act()
@@ -202,8 +202,8 @@ def _report(options: GateOptions, findings: Findings, seconds: float) -> GateRep
         verdict=judge(findings.items, findings.parts, doubted),
         environment=options.environment,
         seconds=round(seconds, 1),
-        scenarios=tally(findings.items, ItemKind.SCENARIOS),
-        twins=tally(findings.items, ItemKind.TWINS),
+        scenarios=count_files(findings.items, ItemKind.SCENARIOS),
+        twins=count_files(findings.items, ItemKind.TWINS),
         faults=sweeps(findings.items, ItemKind.FAULTS),
         races=sweeps(findings.items, ItemKind.RACES),
         doubts=doubted,

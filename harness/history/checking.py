@@ -25,11 +25,16 @@ from harness.history.client_log import ClientRequest
 from harness.history.explaining import Executed
 from harness.history.real_time import Placed
 from harness.history.reference import HISTORY, LEDGER, Reference, kept_receipts
-from harness.history.violations import Kind, Violation
+from harness.history.violations import Violation, ViolationKind
 from harness.laws import laws
 from harness.play.memory_store import OPENINGS, RECEIPTS
 
-OF_BEFORE = {RECEIPTS: Kind.VANISHED, LEDGER: Kind.TORN, HISTORY: Kind.TORN, OPENINGS: Kind.TORN}
+OF_BEFORE = {
+    RECEIPTS: ViolationKind.VANISHED,
+    LEDGER: ViolationKind.TORN,
+    HISTORY: ViolationKind.TORN,
+    OPENINGS: ViolationKind.TORN,
+}
 """The name of what is missing of each journal that was there at the start."""
 
 GIVEN_LATER = ("seq", "chain")
@@ -85,7 +90,7 @@ class Judged:
     violations: tuple[Violation, ...]
 
     @property
-    def kinds(self) -> frozenset[Kind]:
+    def kinds(self) -> frozenset[ViolationKind]:
         """Return the names of what is wrong."""
         return frozenset(violation.kind for violation in self.violations)
 
@@ -125,18 +130,20 @@ class _PlayerCheck:
         self.across = real_time.pairs_across(self.placed, len(history.heads))
 
     def violations(self) -> Iterator[Violation]:
-        """Yield all that is wrong; if nothing is, what both the actions and their reference do against the laws."""
+        """Yield all violations; if there is none, breaches of the laws, which actions and reference may share."""
         wrong = False
         for violation in self._wrong():
             wrong = True
             yield violation
         if not wrong:
             for breach in laws.breaches(self._history.start, self._end):
-                yield self._violation(Kind.AGAINST_A_LAW, "", f"{breach.law}: {breach.expected}", breach.found)
+                yield self._violation(ViolationKind.AGAINST_A_LAW, "", f"{breach.law}: {breach.expected}", breach.found)
 
     def _wrong(self) -> Iterator[Violation]:
         if self._history.end is None:
-            yield self._violation(Kind.VANISHED, "", f"the player, with {len(self._asked)} requests", "no such player")
+            yield self._violation(
+                ViolationKind.VANISHED, "", f"the player, with {len(self._asked)} requests", "no such player"
+            )
             return
         yield from self._of_before()
         yield from self._unnumbered()
@@ -146,7 +153,7 @@ class _PlayerCheck:
         yield from real_time.violations(self.placed)
         yield from self._by_the_rules()
 
-    def _violation(self, kind: Kind, request: str, expected: str, found: str) -> Violation:
+    def _violation(self, kind: ViolationKind, request: str, expected: str, found: str) -> Violation:
         return Violation(kind, self.player, request, expected, found)
 
     def _receipt_of(self, request_id: str) -> Record | None:
@@ -155,7 +162,7 @@ class _PlayerCheck:
         return next((receipt for receipt in forms if receipt is not None), None)
 
     def _placed(self) -> Iterator[Placed]:
-        """Yield the requests that have a place: those with a receipt of this run that some client sent."""
+        """Yield the requests with a place in the order: those with a receipt of this run that some client sent."""
         asked = {form: request for request in self._asked for form in idempotency.forms(request.id)}
         for one in self.new:
             if request := asked.get(one.request):
@@ -164,20 +171,22 @@ class _PlayerCheck:
                 yield Placed(self.player, one.request, one.seq, request.sent, answered, store)
 
     def _of_before(self) -> Iterator[Violation]:
-        """Yield what was in the journals at the start and is not there any more, or is otherwise."""
+        """Yield the journal rows of the start that are missing or changed now."""
         for table, kind in OF_BEFORE.items():
             now = self._end.get(table, {})
             for key, record in self._history.start.get(table, {}).items():
                 if key not in now:
                     yield self._violation(kind, _request(key), f"a row of {table}, of before the run", "none")
                 elif not _kept_as_it_was(record, now[key]):
-                    yield self._violation(Kind.TORN, _request(key), f"{record}, of before the run", str(now[key]))
+                    yield self._violation(
+                        ViolationKind.TORN, _request(key), f"{record}, of before the run", str(now[key])
+                    )
 
     def _unnumbered(self) -> Iterator[Violation]:
         if self.new:
             for key, receipt in self._end.get(RECEIPTS, {}).items():
                 if receipt["seq"] is None:
-                    yield self._violation(Kind.UNNUMBERED, _request(key), "a number", "none")
+                    yield self._violation(ViolationKind.UNNUMBERED, _request(key), "a number", "none")
 
     def _chained(self) -> Iterator[Violation]:
         """Yield missing numbers, and the first digest that does not follow."""
@@ -188,12 +197,14 @@ class _PlayerCheck:
             if missing := one.seq - head.seq - 1:
                 lost -= missing
                 if lost < 0:  # Else the clients name each of them.
-                    yield self._violation(Kind.VANISHED, "", f"number {head.seq + 1}", f"{one.seq}, of {one.request}")
+                    yield self._violation(
+                        ViolationKind.VANISHED, "", f"number {head.seq + 1}", f"{one.seq}, of {one.request}"
+                    )
             else:
                 lines = one.granted
                 next_head = chain.following(head, opening, one.receipt, lines.ledger.values(), lines.history.values())
                 if one.receipt["chain"] != next_head.chain:
-                    yield self._violation(Kind.CHAIN, one.request, next_head.chain, str(one.receipt["chain"]))
+                    yield self._violation(ViolationKind.CHAIN, one.request, next_head.chain, str(one.receipt["chain"]))
                     return
             head = Head(one.seq, text(one.receipt, "chain"))
 
@@ -201,28 +212,28 @@ class _PlayerCheck:
         for request in self._asked:
             receipt = self._receipt_of(request.id)
             for contradiction in request.contradictions:
-                yield self._violation(Kind.ANSWERED_DIFFERENTLY, request.id, "one answer", contradiction)
+                yield self._violation(ViolationKind.ANSWERED_DIFFERENTLY, request.id, "one answer", contradiction)
             if request.outcome is not None:
                 yield from self._acknowledged(request, receipt)
             elif receipt is not None and not request.is_open:
-                told = f"no receipt, for it was refused: {request.refused}"
-                yield self._violation(Kind.ANSWERED_DIFFERENTLY, request.id, told, str(receipt["outcome"]))
+                expected = f"no receipt, for it was refused: {request.refused}"
+                yield self._violation(ViolationKind.ANSWERED_DIFFERENTLY, request.id, expected, str(receipt["outcome"]))
         known = {form for request in self._asked for form in idempotency.forms(request.id)}
         for one in self.new:
             if one.request not in known:
-                yield self._violation(Kind.UNASKED, one.request, "no receipt", str(one.receipt["outcome"]))
+                yield self._violation(ViolationKind.UNASKED, one.request, "no receipt", str(one.receipt["outcome"]))
 
     def _acknowledged(self, request: ClientRequest, receipt: Record | None) -> Iterator[Violation]:
-        told = f"{request.action}, answered {dict(request.outcome or {})}"
+        expected = f"{request.action}, answered {dict(request.outcome or {})}"
         if receipt is None:
             if not self._lines_of(request.id):  # Else the lines without their receipt are named.
-                yield self._violation(Kind.VANISHED, request.id, told, "neither receipt nor lines")
+                yield self._violation(ViolationKind.VANISHED, request.id, expected, "neither receipt nor lines")
             return
         if json.loads(text(receipt, "outcome")) != request.outcome:
-            yield self._violation(Kind.ANSWERED_DIFFERENTLY, request.id, told, str(receipt["outcome"]))
+            yield self._violation(ViolationKind.ANSWERED_DIFFERENTLY, request.id, expected, str(receipt["outcome"]))
         if receipt["command"] != decode(request.action, dict(request.fields)).body():
             yield self._violation(
-                Kind.ANSWERED_DIFFERENTLY, request.id, told, f"carried out: {text(receipt, 'command')}"
+                ViolationKind.ANSWERED_DIFFERENTLY, request.id, expected, f"carried out: {text(receipt, 'command')}"
             )
 
     def _lines_of(self, request_id: str) -> int:
@@ -234,7 +245,9 @@ class _PlayerCheck:
         lines = {key[1]: journal for journal in (LEDGER, HISTORY) for key in self._end.get(journal, {})}
         for request, journal in lines.items():
             if request not in receipts:
-                yield self._violation(Kind.TORN, str(request), f"a receipt beside its lines in {journal}", "none")
+                yield self._violation(
+                    ViolationKind.TORN, str(request), f"a receipt beside its lines in {journal}", "none"
+                )
 
     def _by_the_rules(self) -> Iterator[Violation]:
         """Yield the first receipt that is not what the rules give; if there is none, rows that are not."""
@@ -262,7 +275,7 @@ class _PlayerCheck:
     def _opening(self, expected: Mapping[Key, Record]) -> Iterator[Violation]:
         opening = self._end.get(OPENINGS, {})
         if self.new and opening != expected:
-            yield self._violation(Kind.TORN, "", f"the opening {dict(expected)}", str(dict(opening)))
+            yield self._violation(ViolationKind.TORN, "", f"the opening {dict(expected)}", str(dict(opening)))
 
 
 def _request(key: Key) -> str:

@@ -1,4 +1,4 @@
-"""Names what is wrong where a store and the reference differ, by what would have given the same.
+"""Names the cause where a store and the reference differ: it looks for a history that gives what the store has.
 
 Only called where something is wrong, so its cost does not matter: it carries a history out again and again.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from game.rows import Key, Record, Rows, Value, compare
 from harness.history.reference import STATE, Done, Granted, KeptReceipt, Reference
-from harness.history.violations import Kind, Violation
+from harness.history.violations import Violation, ViolationKind
 from harness.play import invariants
 from harness.play.differences import place, shown, shown_record
 from harness.play.differential import comparable
@@ -33,22 +33,26 @@ class Executed:
 
 
 def of_command(executed: Executed, kept: KeptReceipt, done: Done) -> Violation:
-    """Name why a receipt is not what the rules give. executed: all before it."""
-    found = kept.granted
+    """Return the violation of a receipt that is not what the rules give. executed: all receipts before it."""
+    granted = kept.granted
     if isinstance(done, str):
-        kind = Kind.DOUBLE_GRANT if done.startswith(("refused", "granted before")) else Kind.NOT_BY_THE_RULES
-        return Violation(kind, executed.player, kept.request, done, f"granted {_shown(found)}")
-    expected, lines = Counter(_lines(done)), Counter(_lines(found))
-    kind = Kind.NOT_BY_THE_RULES
+        kind = (
+            ViolationKind.DOUBLE_GRANT
+            if done.startswith(("refused", "granted before"))
+            else ViolationKind.NOT_BY_THE_RULES
+        )
+        return Violation(kind, executed.player, kept.request, done, f"granted {_shown(granted)}")
+    expected, lines = Counter(_lines(done)), Counter(_lines(granted))
+    kind = ViolationKind.NOT_BY_THE_RULES
     more, fewer = lines - expected, expected - lines
-    if found.outcome == done.outcome and more and not fewer and set(more) <= set(expected):
-        kind = Kind.DOUBLE_GRANT
-    elif found.outcome == done.outcome and fewer and not more:
-        kind = Kind.TORN
+    if granted.outcome == done.outcome and more and not fewer and set(more) <= set(expected):
+        kind = ViolationKind.DOUBLE_GRANT
+    elif granted.outcome == done.outcome and fewer and not more:
+        kind = ViolationKind.TORN
     elif unseen := _unseen(executed, kept):
-        as_if = f"{kept.request} as if it had not been, which granted {_shown(found)}"
-        return Violation(Kind.LOST_UPDATE, executed.player, unseen.request, _shown(done), as_if)
-    return Violation(kind, executed.player, kept.request, _shown(done), _shown(found))
+        as_if = f"{kept.request} as if it had not been, which granted {_shown(granted)}"
+        return Violation(ViolationKind.LOST_UPDATE, executed.player, unseen.request, _shown(done), as_if)
+    return Violation(kind, executed.player, kept.request, _shown(done), _shown(granted))
 
 
 def _unseen(executed: Executed, kept: KeptReceipt) -> KeptReceipt | None:
@@ -79,7 +83,7 @@ def _short(line: Record) -> str:
 
 
 @dataclass(frozen=True)
-class Step:
+class ValueChange:
     """One value that a request changed; None stands for no such row."""
 
     request: str
@@ -93,7 +97,7 @@ class Step:
         return self.after - before if isinstance(self.after, int) and isinstance(before, int) else None
 
 
-Cells = dict[tuple[str, Key, str], list[Step]]
+Cells = dict[tuple[str, Key, str], list[ValueChange]]
 """The changes of each value, in order; "" as the column is the whole row, as text."""
 
 
@@ -107,7 +111,7 @@ def of_rows(executed: Executed, expected: Rows, found: Rows) -> Iterator[Violati
         yield from orders
         return
     history = _history(executed)
-    named: dict[tuple[Kind, str], Violation] = {}
+    named: dict[tuple[ViolationKind, str], Violation] = {}
     for table, change in changes.items():
         values = [(key, column, pair) for key, columns in change.updates.items() for column, pair in columns.items()]
         rows: list[tuple[Key, str, tuple[Value, Value]]] = [
@@ -127,29 +131,29 @@ def _orders(player: str, expected: Rows, found: Rows) -> Iterator[Violation]:
     for table in invariants.ORDERED:
         orders = [", ".join(invariants.in_order(rows, table, player)) for rows in (expected, found)]
         if orders[0] != orders[1]:
-            yield Violation(Kind.ROWS_DIFFER, player, "", f"{table} in the order {orders[0]}", orders[1])
+            yield Violation(ViolationKind.ROWS_DIFFER, player, "", f"{table} in the order {orders[0]}", orders[1])
 
 
 def _why(
     history: Cells, cell: tuple[str, Key, str], pair: tuple[Value, Value], inserted: Record | None
-) -> tuple[Kind, str]:
+) -> tuple[ViolationKind, str]:
     """Return the name and the request of one value that differs."""
     expected, found = pair
     steps = history.get(cell, [])
     for step in reversed(steps):
         if step.before == found and type(step.before) is type(found):
-            return Kind.LOST_UPDATE, step.request
+            return ViolationKind.LOST_UPDATE, step.request
     if isinstance(expected, int) and isinstance(found, int):
-        for kind, by in ((Kind.LOST_UPDATE, expected - found), (Kind.DOUBLE_GRANT, found - expected)):
+        for kind, by in ((ViolationKind.LOST_UPDATE, expected - found), (ViolationKind.DOUBLE_GRANT, found - expected)):
             for step in reversed(steps):
                 if step.added == by:
                     return kind, step.request
-    if inserted is not None and (twin := _twin(history, cell[0], inserted)):
-        return Kind.DOUBLE_GRANT, twin
-    return Kind.ROWS_DIFFER, ""
+    if inserted is not None and (duplicate := _duplicate_of(history, cell[0], inserted)):
+        return ViolationKind.DOUBLE_GRANT, duplicate
+    return ViolationKind.ROWS_DIFFER, ""
 
 
-def _twin(history: Cells, table: str, inserted: Record) -> str:
+def _duplicate_of(history: Cells, table: str, inserted: Record) -> str:
     """Return the request that made a row like this one, but for its id; "" if none did."""
     for (name, key, column), steps in history.items():
         if name == table and not column:
@@ -171,7 +175,7 @@ def _history(executed: Executed) -> Cells:
         for table, change in compare(before, after).items():
             for key, columns in change.updates.items():
                 for column, (was, now) in columns.items():
-                    cells.setdefault((table, key, column), []).append(Step(kept.request, was, now))
+                    cells.setdefault((table, key, column), []).append(ValueChange(kept.request, was, now))
             for key, record in change.inserts.items():
                 _note_row(cells, table, key, kept.request, record, made=True)
             for key, record in change.deletes.items():
@@ -182,9 +186,11 @@ def _history(executed: Executed) -> Cells:
 
 def _note_row(cells: Cells, table: str, key: Key, request: str, record: Record, *, made: bool) -> None:
     row = shown_record(record)
-    cells.setdefault((table, key, ""), []).append(Step(request, None, row) if made else Step(request, row, None))
+    cells.setdefault((table, key, ""), []).append(
+        ValueChange(request, None, row) if made else ValueChange(request, row, None)
+    )
     for column, value in record.items():
-        step = Step(request, None, value) if made else Step(request, value, None)
+        step = ValueChange(request, None, value) if made else ValueChange(request, value, None)
         cells.setdefault((table, key, column), []).append(step)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.history.violations import Kind, Violation
+from harness.history.violations import Violation, ViolationKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def violations(placed: Sequence[Placed]) -> Iterator[Violation]:
     for one in placed:
         if latest is not None and one.answered is not None and one.answered < latest.sent:
             yield Violation(
-                Kind.REORDERED,
+                ViolationKind.REORDERED,
                 one.player,
                 one.request,
                 f"a number below {latest.seq}, that of {latest.request}, which was sent after this one was answered",

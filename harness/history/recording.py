@@ -20,7 +20,7 @@ _HAS_RECEIPTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
 
 class HistoryRecorder:
-    """Reads the players of a run before it begins; told of each switch; judges as often as it is asked.
+    """Reads the players of a run before it begins, notes each switch, and judges as often as it is asked.
 
     store: on which the run begins; it is only read, whole, some 5 ms a player. chance: the draws of a request's id.
     """

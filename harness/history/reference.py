@@ -49,7 +49,7 @@ class KeptReceipt:
 
     @property
     def seq(self) -> int:
-        """Return the receipt's number."""
+        """Return the receipt's number; a player's receipts are numbered from 1."""
         return whole_number(self.receipt, "seq")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class ViolationKind(StrEnum):
     """The name of what is wrong. Each is told apart from the others by what the stores and the clients say."""
 
     VANISHED = "vanished whole"
@@ -46,7 +46,7 @@ class Kind(StrEnum):
     """The player's rows are not what the receipts give by the rules, in a way that no other name fits."""
 
 
-GRANTED_TOO_OFTEN = frozenset({Kind.DOUBLE_GRANT, Kind.UNASKED})
+GRANTED_TOO_OFTEN = frozenset({ViolationKind.DOUBLE_GRANT, ViolationKind.UNASKED})
 """The kinds that are too much; each other one counts as something that is missing."""
 
 
@@ -54,7 +54,7 @@ GRANTED_TOO_OFTEN = frozenset({Kind.DOUBLE_GRANT, Kind.UNASKED})
 class Violation:
     """One thing that is wrong: its name, whose request it is ("" if no single one), what was expected and found."""
 
-    kind: Kind
+    kind: ViolationKind
     player: str
     request: str
     expected: str

@@ -1,4 +1,4 @@
-"""A check of a player that does not hold, and how the rules are told that a receipt is none that they would grant."""
+"""A breach of a law by a player's rows, and the exception for a receipt that the rules' tables do not grant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A check that does not hold: whose, which, and by how much."""
+    """A law that does not hold: of which player, which law, what was expected and found."""
 
     player: str
     law: str

@@ -63,13 +63,13 @@ COLUMNS = {
     for table in tables.PLAYER_STATE
 }
 TENTHS = {4: 13, 7: 15, 10: 20}
-"""Of the main option's base value, what a star adds; ten for every other star."""
+"""The tenths of the main option's base value that a star adds; ten for every other star."""
 
 
 def breaches(opening: Rows, now: Rows) -> Iterator[Breach]:
-    """Yield where these players own something else than follows from the opening and the receipts since.
+    """Yield each value that these players own and that does not follow from the opening and the receipts since.
 
-    A receipt that the rules do not grant is the last thing that is told of its player.
+    A receipt that the rules do not grant ends the check of its player.
     """
     for player, *_ in now.get("users", {}):
         if (player,) not in opening.get("users", {}):
@@ -112,8 +112,8 @@ def _enter(account: Account, receipt: Record, ledger: Sequence[Record], history:
     if action == "combine":
         need(account.item(outcome["item"])["name"] == outcome["name"], "the item that was made", outcome["item"])
     for name in expected.keys() | outcome.keys():
-        told, follows = outcome.get(name), expected.get(name)
-        need(told == follows, f"{name} {_shown(follows)}", _shown(told))
+        answered, entered = outcome.get(name), expected.get(name)
+        need(answered == entered, f"{name} {_shown(entered)}", _shown(answered))
 
 
 def _action(receipt: Record) -> str:
@@ -142,10 +142,10 @@ def _state(account: Account, now: Rows) -> Iterator[Breach]:
                 yield Breach(account.player, at, "no such row" if expected is None else "a row", _row(found))
                 continue
             for column in columns:
-                follows, there = as_json(expected.get(column)), as_json(found.get(column))
-                if follows != there:
+                entered, stored = as_json(expected.get(column)), as_json(found.get(column))
+                if entered != stored:
                     law = f"{at}.{column} = opening + receipts"
-                    yield Breach(account.player, law, _shown(follows), _shown(there))
+                    yield Breach(account.player, law, _shown(entered), _shown(stored))
 
 
 def _forge_xp(account: Account, opening: Rows, now: Rows) -> Iterator[Breach]:

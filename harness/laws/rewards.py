@@ -54,7 +54,7 @@ def claim_quest(account: Account, fields: Answer, _outcome: Answer) -> Answer:
 
 
 def claim_milestone(account: Account, fields: Answer, _outcome: Answer) -> Answer:
-    """Enter the milestone's item."""
+    """Enter the milestone's item, and its flag. NotGranted for too few points, or if it was claimed before."""
     record = account.record("user_milestones", fields["period"])
     need(whole_number(record, "activity") >= fields["milestone"], f"{fields['milestone']} points", record["activity"])
     _need_under_way(account, record)
@@ -66,7 +66,7 @@ def claim_milestone(account: Account, fields: Answer, _outcome: Answer) -> Answe
 
 
 def start_tournament(account: Account, fields: Answer, _outcome: Answer) -> Answer:
-    """Begin anew, once a day; what an unfinished one gathered is given up."""
+    """Begin a tournament anew, once a day; what an unfinished one gathered is given up."""
     key = (account.player, fields["kind"])
     record = account.rows.table("user_tournaments").setdefault(key, {"status": None, "played_at": None})
     if record["played_at"]:

@@ -24,7 +24,7 @@ THREADS = 24
 ANSWER_SECONDS = 10.0
 GRANTED = 200
 READS = "show"
-"""What a request that only reads is called, beside the actions."""
+"""The name of a request that only reads, beside those of the actions."""
 
 
 @dataclass(frozen=True, slots=True)

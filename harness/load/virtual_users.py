@@ -39,7 +39,7 @@ ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 GOING_AWAY = 0.05
 FORGETTING = 0.2
-"""Of those who go away: who never come back, so that nobody learns what became of the request."""
+"""The share of those that never come back: no client learns what became of their request."""
 
 ASKING_AGAIN = 0.15
 _UNAVAILABLE = 503
@@ -141,7 +141,7 @@ class VirtualUsers:
         seed: int = 1,
         kept: Mapping[str, Sequence[PlannedRequest]] = {},
     ) -> None:
-        self.tally = AnswerLog()
+        self.answers = AnswerLog()
         self._token_of = token_of
         self._services = tuple(services)
         self._run = f"rehearsal-{secrets.token_hex(4)}"
@@ -209,7 +209,7 @@ class VirtualUsers:
                     f"every request answered within {PATIENCE_SECONDS:.0f} s",
                     f"{self._busy} without an answer and {self._allowed} not begun",
                     where=", ".join(self._services),
-                    do=" ".join([*self.tally.wrong[-1:], "Mend what the service's own log says, and run again."]),
+                    do=" ".join([*self.answers.wrong[-1:], "Mend what the service's own log says, and run again."]),
                 )
 
     def _settled(self) -> bool:
@@ -252,33 +252,33 @@ class VirtualUsers:
     def wait_a_little(self) -> bool:
         """Pause between two tries. Returns False if the clients are leaving."""
         with self._changed:
-            self.tally.unanswered_at.append(time.monotonic())
+            self.answers.unanswered_at.append(time.monotonic())
             return not self._changed.wait_for(lambda: self._leaving, PAUSE_SECONDS)
 
     def sending(self, request: ServiceRequest) -> None:
         """Note that a request is about to be sent."""
-        self.tally.requests.sending(request.player, request.id, request.action, request.fields)
+        self.answers.requests.sending(request.player, request.id, request.action, request.fields)
 
     def record(self, request: ServiceRequest, answer: ServiceAnswer) -> None:
         """Remember what was answered; the log keeps an answer that contradicts an earlier one."""
         if answer.outcome is None:
-            self.tally.requests.refused(*request.key, answer.code)
+            self.answers.requests.refused(*request.key, answer.code)
         else:
-            self.tally.requests.granted(*request.key, answer.outcome)
+            self.answers.requests.granted(*request.key, answer.outcome)
         with self._changed:
             if answer.outcome is not None and not answer.replayed:
-                self.tally.granted_at.append(time.monotonic())
+                self.answers.granted_at.append(time.monotonic())
             self._changed.notify_all()
 
     def wrong(self, request: ServiceRequest, what: str) -> None:
         """Note what should never be."""
-        self.tally.wrong.append(f"{request.action} of {request.player}, request {request.id}: {what}")
+        self.answers.wrong.append(f"{request.action} of {request.player}, request {request.id}: {what}")
 
     def count(self, *, retried: int = 0, dropped: int = 0) -> None:
         """Count what was sent again, and what went away before its answer."""
         with self._changed:
-            self.tally.retried += retried
-            self.tally.dropped += dropped
+            self.answers.retried += retried
+            self.answers.dropped += dropped
 
 
 class _Client:
@@ -341,7 +341,7 @@ class _Client:
         except httpx.TransportError:
             return None
         if response.status_code == _UNAVAILABLE:
-            self._users.tally.refused_at.append((time.monotonic(), _code(response)))
+            self._users.answers.refused_at.append((time.monotonic(), _code(response)))
             return None
         return self._read(request, response)
 

@@ -130,7 +130,7 @@ def _nothing_negative(player: str, mine: Rows) -> Iterator[Breach]:
 
 
 def _amounts(table: str, record: Record) -> Iterator[tuple[str, int, int]]:
-    """Column, least value and value of what counts something; an amount or a delta of a journal may be negative."""
+    """Yield the column, least value and value of each count. Amounts and deltas of a journal may be negative."""
     for column, value in record.items():
         if isinstance(value, int) and column not in ("position", "amount", "delta"):
             yield column, LEAST.get(column, 0) if table in ("users", "user_inventory") else 0, value
@@ -188,7 +188,7 @@ def _lines(mine: Rows, journal: str, order: Sequence[str]) -> Iterator[JournalLi
 
 
 def _running(player: str, account: LedgerAccount, order: Sequence[str]) -> Iterator[Breach]:
-    """Opening + lines = what is there now; and, where the order is known, what each line says that it left."""
+    """Compare the opening plus all lines with the state; where the order is known, also the rest after each line."""
     totals = Counter(account.opening)
     for line in account.lines:
         totals[line.name] += line.change
@@ -227,7 +227,7 @@ def _without_receipt(player: str, mine: Rows) -> Iterator[Breach]:
 
 
 def _chained(player: str, mine: Rows, opening: Record) -> Iterator[Breach]:
-    """Receipts that have numbers are numbered from 1 without a gap, and each chain follows from the one before."""
+    """Check that numbered receipts count from 1 without a gap, and that each chain follows from the one before."""
     numbered = [record for record in mine.get("action_receipts", {}).values() if record.get("seq") is not None]
     head = Head()
     for receipt in sorted(numbered, key=lambda record: _whole(record["seq"])):

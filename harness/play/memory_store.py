@@ -1,4 +1,4 @@
-"""A store that keeps its players in memory, for what the rules do without a database. A command costs some 0.3 ms."""
+"""A store that keeps its players in memory, to run the rules without a database. A command costs some 0.3 ms."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class PlayRun:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PlayResult:
     """The result of a replay. `standing`: faults that another expectation can't put right."""
 
     runs: tuple[PlayRun, ...]
@@ -60,7 +60,7 @@ class Verdict:
         return (*self.standing, *self.unexpected)
 
 
-def replay(scenario: Scenario, stage: PlayedStore) -> Verdict:
+def replay(scenario: Scenario, stage: PlayedStore) -> PlayResult:
     """Play the scenario on the stage, with a race once in each of its serial orders, and return all that is wrong."""
     turns_of = orders(scenario)
     plays: list[Play] = []
@@ -78,7 +78,7 @@ def replay(scenario: Scenario, stage: PlayedStore) -> Verdict:
     unexpected = in_orders([play.unexpected for play in plays], names)
     if len(runs) == len(plays):
         unexpected += _outcomes(scenario, runs)
-    return Verdict(tuple(runs), tuple(dict.fromkeys(standing)), tuple(dict.fromkeys(unexpected)))
+    return PlayResult(tuple(runs), tuple(dict.fromkeys(standing)), tuple(dict.fromkeys(unexpected)))
 
 
 def order_of(turns: Iterable[Turn]) -> str:

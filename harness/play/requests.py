@@ -25,7 +25,7 @@ from harness.scenarios.model import Scenario, Turn
 from harness.scenarios.yaml_reader import Data
 
 SEED = "scenarios"
-"""Of the draws that no scenario decides."""
+"""The seed of the draws that no scenario decides."""
 
 ASKED = 6
 """How often a client asks before it gives up; each is up to four attempts of dispatch's."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from harness.play.replay import Verdict, outcomes
+from harness.play.replay import PlayResult, outcomes
 from harness.scenarios.model import Race, Scenario, ScenarioStep
 from harness.scenarios.yaml_reader import Data, flow, plain
 from harness.scenarios.yaml_reader import Path as YamlPath
@@ -17,7 +17,7 @@ from harness.scenarios.yaml_reader import Path as YamlPath
 LINE = 118
 
 
-def rewrite(path: Path, scenario: Scenario, verdict: Verdict) -> None:
+def rewrite(path: Path, scenario: Scenario, verdict: PlayResult) -> None:
     """Rewrite the file, at once and whole, so that it expects what the verdict's runs gave; what holds stays as it is.
 
     The verdict has no standing problem. With a race, `after` is what its first order leaves.

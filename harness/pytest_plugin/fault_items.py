@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -20,13 +20,13 @@ from harness.pytest_plugin import fault_report
 from harness.pytest_plugin.fault_report import FAULT_AT, FAULTS, NAMES, PREFIX
 from harness.pytest_plugin.items import PlayFailed, ScenarioItem, counts_of, whole
 from harness.pytest_plugin.reading import read_once
-from harness.pytest_plugin.session import KEEP, OWN, keeps, note_kept, note_kept_database
+from harness.pytest_plugin.session import KEEP, OWN, leave_after_failure, note_kept
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.model import Scenario
 from harness.sweeps import crashes, fault_kinds, faults, legacy_faults
 from harness.sweeps.coverage import select_cases
 from harness.sweeps.fault_kinds import NO_FAULT, Fault, Killed
-from harness.sweeps.faults import Clean, Swept
+from harness.sweeps.faults import Clean, Selection, Swept
 from harness.sweeps.forkserver import CrashableWorker
 from harness.sweeps.proxied_database import ProxiedDatabase
 
@@ -36,7 +36,7 @@ SELECTED = pytest.StashKey[Mapping[Path, Mapping[str, frozenset[int]]]]()
 """Where a gate has each fault strike, by file."""
 
 CLEAN = pytest.StashKey[tuple[Scenario, ProxiedDatabase, Clean]]()
-"""The last run without faults, whose scenario's other faults need no other; its scenario, and where it was run."""
+"""The scenario, database and result of the last run without faults: the scenario's next faults use it again."""
 
 LEFT = pytest.StashKey[set[str]]()
 """Marks of the servers of crash tests that --keep left."""
@@ -85,31 +85,19 @@ def asked_for(config: pytest.Config) -> tuple[str, ...]:
     return names
 
 
-@dataclass(frozen=True)
-class FaultPoint:
-    """At which round trip (statement, command) a fault strikes, from 0, and in which commands; None: at all, in all."""
-
-    at: int | None
-    steps: frozenset[int] | None
-
-
-NOWHERE = FaultPoint(None, frozenset())
+NO_CASES = Selection(steps=frozenset())
 
 
 class FaultItem(ScenarioItem):
     """A scenario under one fault. A subclass has the fixtures that the fault needs, and makes the sweep."""
 
     def __init__(
-        self, *, name: str, parent: pytest.Collector, file: ScenarioFile, fault: str, point: FaultPoint
+        self, *, name: str, parent: pytest.Collector, file: ScenarioFile, fault: str, selection: Selection
     ) -> None:
         super().__init__(name=name, parent=parent, file=file)
         self.fault = fault
-        self.point = point
-
-    @property
-    def to_first(self) -> bool:
-        """Return True if the sweep ends at its first failure, so that --keep leaves what that failure left."""
-        return bool(self.config.getoption(KEEP))
+        # Up to the first failure, so that --keep leaves what that failure left.
+        self.selection = replace(selection, to_first=bool(self.config.getoption(KEEP)))
 
     def repeated_by(self, case: Case) -> str:
         """Return the arguments that repeat a case; one without a fault is a play of the same store."""
@@ -125,17 +113,12 @@ class FaultItem(ScenarioItem):
         with self.failing_by_a_block():
             swept = make()
         self.user_properties.append((PROPERTY, json.dumps(fault_report.counts(swept))))
-        if lines := list(fault_report.failures(self.file, swept, self.point.at, self.nodeid)):
+        if lines := list(fault_report.failures(self.file, swept, self.selection.at, self.nodeid)):
             raise PlayFailed("\n".join(lines))
 
     def sweep_wire(self, fault: Fault) -> None:
         """Sweep a fault on a database behind a proxy. Raises PlayFailed with its failures."""
-        at, steps = self.point.at, self.point.steps
-        self.sweep(
-            lambda: faults.sweep(
-                self.file.scenario, fault, self._clean(fault.proxied), at, steps, to_first=self.to_first
-            )
-        )
+        self.sweep(lambda: faults.sweep(self.file.scenario, fault, self._clean(fault.proxied), self.selection))
 
     def _clean(self, proxied: ProxiedDatabase) -> Clean:
         """Return the run without faults, which is made once for the items of a scenario that follow each other."""
@@ -176,10 +159,8 @@ class LegacyKilledItem(FaultItem):
 
     def play(self, legacy_stage: LegacyStage, crashable: CrashableWorker) -> None:
         """Sweep the kill at each statement."""
-        scenario, at, steps = self.file.scenario, self.point.at, self.point.steps
-        self.sweep(
-            lambda: legacy_faults.sweep_killed(scenario, legacy_stage, crashable, at, steps, to_first=self.to_first)
-        )
+        scenario = self.file.scenario
+        self.sweep(lambda: legacy_faults.sweep_killed(scenario, legacy_stage, crashable, self.selection))
 
 
 class LegacyPowerCutItem(FaultItem):
@@ -187,10 +168,8 @@ class LegacyPowerCutItem(FaultItem):
 
     def play(self, legacy_stage: LegacyStage, crashable: CrashableWorker) -> None:
         """Sweep the cut at each command that is granted."""
-        scenario, at, steps = self.file.scenario, self.point.at, self.point.steps
-        self.sweep(
-            lambda: legacy_faults.sweep_power_cut(scenario, legacy_stage, crashable, at, steps, to_first=self.to_first)
-        )
+        scenario = self.file.scenario
+        self.sweep(lambda: legacy_faults.sweep_power_cut(scenario, legacy_stage, crashable, self.selection))
 
 
 class LegacyBusyItem(FaultItem):
@@ -198,8 +177,7 @@ class LegacyBusyItem(FaultItem):
 
     def play(self, legacy_stage: LegacyStage) -> None:
         """Sweep the lock at each command."""
-        scenario, at, steps = self.file.scenario, self.point.at, self.point.steps
-        self.sweep(lambda: legacy_faults.sweep_busy(scenario, legacy_stage, at, steps, to_first=self.to_first))
+        self.sweep(lambda: legacy_faults.sweep_busy(self.file.scenario, legacy_stage, self.selection))
 
 
 OFF_THE_WIRE: Mapping[str, type[FaultItem]] = {
@@ -226,9 +204,9 @@ def items(parent: pytest.Collector, file: ScenarioFile) -> Iterator[FaultItem]:
         path = parent.path.resolve()
         wanted = config.stash[SELECTED].get(path) or select_cases({path: file.scenario})[path]
     for fault, steps in wanted.items():
-        point = NOWHERE if fault == NO_FAULT.name else FaultPoint(config.getoption(FAULT_AT), steps)
+        selection = NO_CASES if fault == NO_FAULT.name else Selection(config.getoption(FAULT_AT), steps)
         kind = OFF_THE_WIRE.get(fault, WireFaultItem)
-        yield kind.from_parent(parent, name=PREFIX + fault, file=file, fault=fault, point=point)
+        yield kind.from_parent(parent, name=PREFIX + fault, file=file, fault=fault, selection=selection)
 
 
 def _scenarios(config: pytest.Config) -> Iterator[tuple[Path, Scenario]]:
@@ -258,9 +236,7 @@ def worker_proxied_database(server: Server, databases: Databases) -> Iterator[Pr
 def proxied(worker_proxied_database: ProxiedDatabase, request: pytest.FixtureRequest) -> Iterator[ProxiedDatabase]:
     """Provide a database and the proxy before it; with --keep, one on which a sweep failed is left as it is."""
     yield worker_proxied_database
-    if keeps(request):
-        left = worker_proxied_database.leave()
-        note_kept_database(request, left)
+    leave_after_failure(request, worker_proxied_database)
 
 
 @pytest.fixture(scope="session")
@@ -288,9 +264,7 @@ def crashable_database(
     """Provide a database on a server that may crash; with --keep, that server is left too where a sweep failed."""
     own, proxied = worker_crashable_database
     yield proxied
-    if keeps(request):
-        left = proxied.leave()
-        note_kept_database(request, left)
-        if own.mark not in request.config.stash.setdefault(LEFT, set()):  # It is left once, however many sweeps fail.
-            request.config.stash[LEFT].add(own.mark)
-            note_kept(request, "its server, to remove it all", own.keep())
+    # The server is left once, however many sweeps fail.
+    if leave_after_failure(request, proxied) and own.mark not in request.config.stash.setdefault(LEFT, set()):
+        request.config.stash[LEFT].add(own.mark)
+        note_kept(request, "its server, to remove it all", own.keep())

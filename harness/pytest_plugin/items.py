@@ -22,7 +22,7 @@ from harness.scenarios import BadScenario, ScenarioFile
 
 SHOWN_DIFFERENCES = 12
 MOST = 1_000_000
-"""Of round trips or sequences: what is more than this was mistyped."""
+"""The largest number of a round trip or sequence: a larger one is a typing error."""
 
 
 class PlayFailed(Exception):

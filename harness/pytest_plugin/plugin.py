@@ -29,10 +29,10 @@ pytest_plugins = [
 ]
 
 HANDLE = "sudamr_server"
-"""Under which the controller hands its server to xdist's workers."""
+"""The key under which the controller hands its server to xdist's workers."""
 
 KEPT_BY_WORKER = "sudamr_kept"
-"""Under which a worker tells the controller how to open the databases that it left."""
+"""The key under which a worker tells the controller how to open the databases that it left."""
 
 
 class NoServer(Exception):

@@ -54,8 +54,8 @@ class PoolWatch:
         yield from leaks
 
     def _look(self, session: psycopg.Connection) -> None:
-        if found := session_state.left(session):
-            self._leaks.append(f"{', '.join(found)} (session {session.info.backend_pid} of {session.info.dbname})")
+        if leftovers := session_state.left(session):
+            self._leaks.append(f"{', '.join(leftovers)} (session {session.info.backend_pid} of {session.info.dbname})")
             session_state.clear(session)
 
 

@@ -12,7 +12,7 @@ import pytest
 from db.counts import count
 from harness.play.defects import Raised
 from harness.pytest_plugin.items import PlayFailed, PlayItem, ScenarioItem, counts_of, pair, raised_block, shown
-from harness.pytest_plugin.session import KEEP, keeps, note_kept_database
+from harness.pytest_plugin.session import KEEP, leave_after_failure
 from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races, threes
 from harness.sweeps.pairs import BadPairs
@@ -189,6 +189,4 @@ def worker_track(worker_proxied_database: ProxiedDatabase) -> Iterator[Track]:
 def track(worker_track: Track, request: pytest.FixtureRequest) -> Iterator[Track]:
     """Provide two sessions of one application; with --keep, the database on which a race failed is left as it is."""
     yield worker_track
-    if keeps(request):
-        left = worker_track.leave()
-        note_kept_database(request, left)
+    leave_after_failure(request, worker_track)

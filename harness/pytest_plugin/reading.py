@@ -22,10 +22,10 @@ def read_once(config: pytest.Config, path: Path) -> ScenarioFile:
             known[key] = scenarios.read_file(path, shown_name(config, path))
         except BadScenario as error:
             known[key] = error
-    found = known[key]
-    if isinstance(found, BadScenario):
-        raise found
-    return found
+    scenario = known[key]
+    if isinstance(scenario, BadScenario):
+        raise scenario
+    return scenario
 
 
 def shown_name(config: pytest.Config, path: Path) -> str:

@@ -15,9 +15,9 @@ from harness.databases import Database, Databases
 from harness.play import update
 from harness.play.arena import LegacyStage, PlayedStore, PostgresStage
 from harness.play.differential import replay_twins
-from harness.play.replay import Verdict, replay
+from harness.play.replay import PlayResult, replay
 from harness.pytest_plugin.items import PlayFailed, ScenarioItem, pair
-from harness.pytest_plugin.session import UPDATE, keeps, note_kept, note_kept_database
+from harness.pytest_plugin.session import UPDATE, keeps, leave_after_failure, note_kept
 from harness.scenarios import ScenarioFile
 from harness.scenarios.problems import ScenarioProblem
 
@@ -89,7 +89,7 @@ ITEMS: dict[str, type[ScenarioItem]] = {"postgres": PostgresItem, "legacy": Lega
 """The ways to run every scenario, by the last part of an item's id."""
 
 
-def _replay(item: ScenarioItem, stage: PlayedStore) -> Verdict:
+def _replay(item: ScenarioItem, stage: PlayedStore) -> PlayResult:
     with item.failing_by_a_block():
         return replay(item.file.scenario, stage)
 
@@ -143,9 +143,7 @@ def scenario_database(databases: Databases) -> Iterator[Shared]:
 def postgres_stage(scenario_database: Shared, request: pytest.FixtureRequest) -> Iterator[PostgresStage]:
     """Provide a database, emptied by each play; with --keep, one on which a scenario failed is left as it is."""
     yield scenario_database.stage
-    if keeps(request):
-        left = scenario_database.leave()
-        note_kept_database(request, left)
+    leave_after_failure(request, scenario_database)
 
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from shlex import quote
+from typing import Protocol
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -35,6 +36,22 @@ SERVICE = "kept"
 def keeps(request: pytest.FixtureRequest) -> bool:
     """Return whether a fixture is to leave what its test worked on: the test failed, and --keep was given."""
     return bool(request.config.getoption(KEEP)) and request.node.stash.get(FAILED, False)
+
+
+class WorkerDatabase(Protocol):
+    """A database that a worker uses for one test after the other."""
+
+    def leave(self) -> Database:
+        """Leave the database as it is and take another. Returns the one that was left."""
+        ...
+
+
+def leave_after_failure(request: pytest.FixtureRequest, used: WorkerDatabase) -> bool:
+    """Leave a failed test's database if --keep was given, and note it. Returns True if it was left."""
+    if not keeps(request):
+        return False
+    note_kept_database(request, used.leave())
+    return True
 
 
 def note_kept(request: pytest.FixtureRequest, what: str, command: str) -> None:

@@ -60,7 +60,7 @@ LEAST_HELD = 20
 """Requests that are sent at once as a window begins, and how many of them have to meet it."""
 
 KEPT_REQUESTS = 2
-"""Of a player who asks only in that burst."""
+"""The requests of a player who asks only in that burst."""
 
 WINDOW = "window"
 """The first part of a live cutover's window, at which nothing is fenced yet."""
@@ -99,7 +99,7 @@ def rehearse(
         with VirtualUsers(setup.service.urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
             rehearsal = Rehearsal(setup, users, planned, progress, kept=kept, offline=offline, recorded=recorded)
             outward, way_back = rehearsal.both()
-        tally = users.tally
+        answers = users.answers
         return RehearsalReport(
             **_fields(outward) | {"verdict": _worst(outward.verdict, way_back.verdict)},
             engine={
@@ -109,8 +109,8 @@ def rehearse(
             },
             players=setup.players,
             held=rehearsal.held,
-            refused=len(tally.requests.refusals),
-            dropped=tally.dropped,
+            refused=len(answers.requests.refusals),
+            dropped=answers.dropped,
             seconds=round(time.monotonic() - began, 1),
             rollback=way_back,
         )
@@ -146,8 +146,8 @@ class Rehearsal:
         """Rehearse the way there and, where that passed, the way back."""
         self._progress.say("players play on the legacy file")
         self._users.play(self._slice)
-        there = partial(moves.cut_over, evidence=_no_evidence)
-        outward = self.leg(there, self._setup.environment.target, self._loaded, live=not self._offline)
+        cut_over = partial(moves.cut_over, evidence=_no_evidence)
+        outward = self.leg(cut_over, self._setup.environment.target, self._loaded, live=not self._offline)
         if outward.verdict != PASS:
             return outward, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
         return outward, self.leg(rollback.run, self._setup.environment.legacy, self._returned)
@@ -203,25 +203,25 @@ class Rehearsal:
         )
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
         self._users.play(self._slice)
-        tally = self._users.tally
+        answers = self._users.answers
         with closing(open_store(store.as_text())) as opened:
-            judged = self._history.judge(tally.requests, opened)
+            judged = self._history.judge(answers.requests, opened)
         self._leaving = store
         moved = counts(report)
-        problems = [*tally.wrong, *map(str, judged.violations), *moved.pop("problems", ())]
-        refused = tally.told_to_wait(since)
+        problems = [*answers.wrong, *map(str, judged.violations), *moved.pop("problems", ())]
+        refused = answers.told_to_wait(since)
         too_often = sum(violation.kind in GRANTED_TOO_OFTEN for violation in judged.violations)
         shown = lines_of(problems, SHOWN_PROBLEMS, "problems")
         leg = Leg(
             verdict=PASS,
             **moved,
-            acknowledged=len(tally.requests.grants),
+            acknowledged=len(answers.requests.grants),
             missing=len(judged.violations) - too_often,
             duplicated=too_often,
-            retried=tally.retried,
+            retried=answers.retried,
             predicted_seconds=report.predicted_seconds,
             read_only_seconds=report.read_only_seconds or 0.0,
-            freeze_seconds=round(tally.freeze(since), 3),
+            freeze_seconds=round(answers.freeze(since), 3),
             history=judged.figures,
             refused_during_move=refused.total(),
             **(_live_figures(report.live, report.counts, self._held_requests) if report.live else {}),
@@ -230,7 +230,7 @@ class Rehearsal:
         )
         if self._recorded is not None and isinstance(store, PostgresUrl):
             self._recorded(Path(report.journal), leg)
-        return _judged(leg, list(_doubts(leg, tally, since, live=live)))
+        return _judged(leg, list(_doubts(leg, answers, since, live=live)))
 
     def _loaded(self, report: RunReport) -> dict[str, Any]:
         self.held = report.counts["held"]
@@ -238,7 +238,7 @@ class Rehearsal:
 
     def _returned(self, _report: RunReport) -> dict[str, Any]:
         """Check that the rest came back as it was: nothing is quarantined on the way back."""
-        acted = {request.player for request in self._users.tally.requests}
+        acted = {request.player for request in self._users.answers.requests}
         untouched = comparison.compare(self._setup.source, self._setup.legacy, acted)
         return {
             "source": untouched.cells,
@@ -300,16 +300,16 @@ def _judged(leg: Leg, doubts: list[str]) -> Leg:
     return dataclasses.replace(leg, verdict=INCONCLUSIVE if doubts else PASS, problems=tuple(doubts))
 
 
-def _doubts(leg: Leg, tally: AnswerLog, since: float, *, live: bool) -> Iterator[str]:
+def _doubts(leg: Leg, answers: AnswerLog, since: float, *, live: bool) -> Iterator[str]:
     """Return what would have to have happened for the leg to prove anything, and did not."""
-    if not tally.newly_granted(since):
+    if not answers.newly_granted(since):
         yield "nothing was granted during the move or after it: there was too little to do"
-    if live and (refused := tally.told_to_wait(since)):
+    if live and (refused := answers.told_to_wait(since)):
         codes = ", ".join(f"{number} with {code}" for code, number in sorted(refused.items()))
         yield f"players were told to come back while the game was moved live: {codes}"
     if live and leg.held_requests < LEAST_HELD:
         yield f"{leg.held_requests} requests met the window, not {LEAST_HELD} at least"
-    if not live and not tally.locked_out(since):
+    if not live and not answers.locked_out(since):
         yield "no request had to wait: nobody noticed the move"
     if not leg.retried:
         yield "no request was sent twice"

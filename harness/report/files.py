@@ -13,7 +13,7 @@ from db.files import json_files, private
 from db.signing import SIGNING_KEY
 from harness.gate import certificate as certificates
 from harness.gate.certificate import A_REPORT, MAKE_ONE
-from harness.gate.report import Checked, GateReport, ItemKind, sweeps, tally
+from harness.gate.report import Checked, GateReport, ItemKind, count_files, sweeps
 from harness.report.junit import junit
 from harness.report.page import page
 from harness.report.summary import summary
@@ -57,7 +57,7 @@ def _contradicted(report: GateReport) -> Iterator[str]:
         "race_orders": report.races.orders,
     }
     yield from (f"{name} {value}" for name, value in reported.items() if report.certificate.get(name) != value)
-    counted = (tally(report.items, ItemKind.SCENARIOS), tally(report.items, ItemKind.TWINS), faults, races)
+    counted = (count_files(report.items, ItemKind.SCENARIOS), count_files(report.items, ItemKind.TWINS), faults, races)
     if counted != (report.scenarios, report.twins, report.faults, report.races):
         yield "the counts of the items"
 

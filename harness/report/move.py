@@ -1,4 +1,4 @@
-"""The report of a move, read from the journal in its folder: so there is one of a run that was killed, too."""
+"""The report of a move, read from the journal in its folder, so a run that was killed has one too."""
 
 from __future__ import annotations
 
@@ -203,8 +203,8 @@ def _verdict(entries: Sequence[JournalEntry]) -> str:
 
 
 def _steps(entries: Sequence[JournalEntry], verb: str, *, live: bool) -> Iterator[ReportedStep]:
-    there = LIVE_CUTOVER if live else CUTOVER
-    runbook = there if verb == CUTOVER.verb else rollbacks.ROLLBACK
+    cutover = LIVE_CUTOVER if live else CUTOVER
+    runbook = cutover if verb == CUTOVER.verb else rollbacks.ROLLBACK
     for step in runbook.plan:
         yield _step(step, entries, undo=False)
     for step in runbook.undo:
@@ -287,7 +287,7 @@ def _numbers_of(value: object) -> dict[str, float]:
 
 
 def _proofs(counted: Mapping[str, int], instant: dict[str, int]) -> dict[str, dict[str, int]]:
-    found = {
+    proofs = {
         ROWS: {name: counted[name] for name in _OF_ROWS if name in counted},
         INDEPENDENT: {
             name.removeprefix(_OF_INDEPENDENT): value
@@ -296,7 +296,7 @@ def _proofs(counted: Mapping[str, int], instant: dict[str, int]) -> dict[str, di
         },
         INSTANT: instant,
     }
-    return {name: numbers for name, numbers in found.items() if numbers}
+    return {name: numbers for name, numbers in proofs.items() if numbers}
 
 
 def _number(facts: Mapping[str, Any], name: str) -> float:

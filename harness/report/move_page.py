@@ -14,7 +14,7 @@ from harness.report.move import ClientFigures, MoveReport, ReportedStep, Reporte
 from harness.report.templating import rendered
 
 MOST_ROUNDS = 300
-"""On the page: of a move that stood by for hours, the last ones. The JSON has all."""
+"""Rounds on the page: the last ones of a move that stood by for hours. The JSON has all."""
 
 PAGE = "report.html"
 
@@ -105,8 +105,8 @@ def page(report: MoveReport) -> str:
         charts=charts(report),
         counts=[(_COUNTS.get(name, name), value) for name, value in report.counts.items()],
         proofs=[
-            (_PROOFS.get(name, name), [(_PROVEN.get(key, key), value) for key, value in found.items()])
-            for name, found in report.proofs.items()
+            (_PROOFS.get(name, name), [(_PROVEN.get(key, key), value) for key, value in counts.items()])
+            for name, counts in report.proofs.items()
         ],
         clients=_clients(report.clients),
         took=seconds_text,

@@ -10,7 +10,7 @@ from harness.gate.report import GateReport, Item
 
 MOST_FAILURES = 20
 MOST_LINES = 40
-"""Of each failure: GitHub cuts a summary off at a megabyte, and the page has it whole."""
+"""The lines of each failure: GitHub cuts a summary off at a megabyte, and the page has it whole."""
 
 
 def summary(report: GateReport) -> str:

@@ -23,7 +23,7 @@ Names: TypeAlias = tuple[Collection[str], str]
 """Names that the game has, and what they name."""
 
 STATUSES = (tournament.READY, "round_in_progress", *tournament.FINISHED)
-"""Of a tournament: before its first match, between two, and after the last."""
+"""The states of a tournament: before its first match, between two, and after the last."""
 
 LEAGUES = tuple(catalog.TOURNAMENTS["neighborhood"].gold_per_match)
 

@@ -21,7 +21,7 @@ from harness.scenarios.yaml_reader import Path as YamlPath
 from harness.scenarios.yaml_reader import YamlDocument
 
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
-"""Of UTF-16: what Windows' editors write as `Unicode`."""
+"""The marks of UTF-16, which Windows' editors write as `Unicode`."""
 
 
 class BadScenario(Exception):

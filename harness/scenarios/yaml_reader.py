@@ -46,7 +46,7 @@ LEAST, MOST = -(2**63), 2**63 - 1
 """A value of a column, on either store."""
 
 DEEPEST = 40
-"""Of lists and mappings in each other; a scenario has some eight."""
+"""The deepest nesting of lists and mappings; a scenario has some eight levels."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import psutil
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db.snapshots.postgres import SCRATCH
-from harness.strikes.events import Event, Position, Store
+from harness.strikes.events import Event, Location, Position
 from harness.wire import Decision, DropBefore, DropReply, Pass, ProxySession, RoundTrip
 
 BETWEEN = "between steps"
@@ -45,7 +45,7 @@ class How(StrEnum):
 
         An answer can be lost only on the wire; of what leaves nothing behind, it is lost as if it had never been asked.
         """
-        on_the_wire = position.store in (Store.POSTGRES, Store.TOOLS)
+        on_the_wire = position.store in (Location.POSTGRES, Location.TOOLS)
         return {How.CUT: on_the_wire, How.LOSE: on_the_wire and position.keeps}.get(self, True)
 
 
@@ -78,7 +78,7 @@ class Director:
                 if what == "step":
                     self._step = who or BETWEEN
                 else:
-                    self._arrive(Event(beside or self._step, Store(what), who, text, within))
+                    self._arrive(Event(beside or self._step, Location(what), who, text, within))
                 line.send(None)
         except (EOFError, OSError):
             return
@@ -86,14 +86,14 @@ class Director:
     def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         """Hold a round trip; see harness.wire."""
         application = session.opened_as.get("application_name", "")
-        ours = application.startswith("sudamr")
-        who = _OF_A_RUN.sub("", application) if ours else "pg_dump and its like"
+        by_tool = application.startswith("sudamr")
+        who = _OF_A_RUN.sub("", application) if by_tool else "pg_dump and its like"
         if session.opened_as.get("database", "").startswith(SCRATCH):
-            ours, who = False, "in the scratch database"
+            by_tool, who = False, "in the scratch database"
         within = session in self._within
         for border in trip.borders:
             (self._within.add if border == "BEGIN" else self._within.discard)(session)
-        store = Store.POSTGRES if ours else Store.TOOLS
+        store = Location.POSTGRES if by_tool else Location.TOOLS
         return self._arrive(Event(self._step, store, who, trip.sql, within)) or Pass()
 
     def answered(self, session: ProxySession, trip: RoundTrip) -> None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 BESIDE = "beside"
-"""The step of what a thread beside the steps does: which step is under way by then is chance."""
+"""The step of events of background threads: which step is under way then is chance."""
 
 
-class Store(StrEnum):
+class Location(StrEnum):
     """Where an event happens. TOOLS: a round trip of a program that the tool started, or in its scratch database."""
 
     POSTGRES = "postgres"
@@ -34,20 +34,20 @@ class Event:
     """
 
     step: str
-    store: Store
+    store: Location
     who: str
     text: str
     within: bool = False
 
     @property
     def kind(self) -> str:
-        """Return what it shares with others that leave the same behind: its place and what it does there."""
+        """Return the kind of the event: events of one kind leave the same behind."""
         return f"{self.store} {self.who}: {self._does}".replace(" :", ":")
 
     @property
     def keeps(self) -> bool:
         """Return True if what a later run acts upon may change: a commit, a change outside of one, a rename."""
-        if self.store in (Store.FILE, Store.PROGRAM):
+        if self.store in (Location.FILE, Location.PROGRAM):
             return self.changes and self.text.startswith(("rename", "remove"))
         return self.changes and not self._does.endswith(WITHIN)
 
@@ -58,10 +58,10 @@ class Event:
 
     @property
     def _does(self) -> str:
-        if self.store in (Store.FILE, Store.PROGRAM):
+        if self.store in (Location.FILE, Location.PROGRAM):
             return self.text
         what = _what(self.text)
-        if what == READ or self.store is Store.TOOLS:
+        if what == READ or self.store is Location.TOOLS:
             return READ
         if COMMIT in what:
             return what
@@ -80,7 +80,7 @@ class Position:
     n: int
     keeps: bool
     changes: bool
-    store: Store
+    store: Location
 
     def __str__(self) -> str:
         return f"{self.step}: {self.kind} #{self.n}"
@@ -90,7 +90,7 @@ READ, BEGIN, COMMIT, ROWS, SCHEMA, LOCK = "read", "begin", "commit", "rows", "sc
 WITHIN = " in a transaction"
 SNAPSHOT, PART = "a file of a snapshot", "a part file"
 _PASSING = frozenset({READ, SNAPSHOT, PART})
-"""Files on which nobody acts: a file that waits for its rename, and what a snapshot has before it is verified."""
+"""Files that no later run reads: a file that waits for its rename, and files of a snapshot that is not verified."""
 
 _VERBS = {
     **dict.fromkeys(("begin", "start"), BEGIN),
@@ -104,7 +104,7 @@ _CONTROL = re.compile(r"\b(?:ops\.(?:phase|proven|fence|lock_holder|revisions)|s
 """The tables that say how a move stands; a fence's passes stand with it."""
 
 _TURNS = frozenset({"ops.phase", "ops.fence", "sudamr_fence"})
-"""Those that say who plays where; the others are told apart only where a statement is a transaction of its own."""
+"""Tables that decide where players play. Writes of other tables are distinguished only outside of transactions."""
 
 
 def _what(sql: str) -> str:

@@ -1,7 +1,7 @@
-"""A stand-in for the service that serves what the pointer named when it was restarted last, from the store itself.
+"""A stand-in for the service: it serves the store that the pointer named at its last restart.
 
-The real service takes a second to start; here hundreds of moves are made. It answers /readyz as a process that began
-with its last restart, and says what the store itself says of its fence. Its store can be asked to carry commands out.
+The real service takes a second to start, and hundreds of moves are made here. It answers /readyz as a process that
+began at that restart, with the fence that the store shows. Its store can be asked to carry commands out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 
 from game.errors import StoreFailure
 from game.service.openapi import ABILITIES
-from game.service.pair import Side, StorePair
+from game.service.pair import ProbedStore, StorePair
 from game.stores import open_probe, open_store
 from game.unit_of_work import PairedStore, Store
 
@@ -28,7 +28,7 @@ NO_PROCESS = 1 << 23
 
 
 def restart(env_file: Path) -> str:
-    """Return the hook `restart`: from then on it serves what the file says at this moment."""
+    """Return the hook `restart`: from then on the store is served that the pointer names at that moment."""
     return f"cp '{env_file}' '{env_file}.next' && mv '{env_file}.next' '{env_file}.served'"
 
 
@@ -57,8 +57,8 @@ class Follower:
             url, beside = (self._routed(values.get(name) or "") for name in ("DATABASE_URL", "DATABASE_URL_NEXT"))
             self._store, self._since = open_store(url, pool_size=2), since
             if beside:
-                other = Side(open_store(beside, pool_size=2), open_probe(beside))
-                self._pair = StorePair(Side(self._store, open_probe(url)), other)
+                other = ProbedStore(open_store(beside, pool_size=2), open_probe(beside))
+                self._pair = StorePair(ProbedStore(self._store, open_probe(url)), other)
                 self._pair.tend()
         if self._pair is None:
             return self._store
@@ -85,7 +85,7 @@ class Follower:
         return 0
 
     def ready(self) -> dict[str, object]:
-        """Return what /readyz answers."""
+        """Return the answer of /readyz as the service gives it, from the store that is served now."""
         since = self.restarted
         started = datetime.fromtimestamp(since / 1e9, UTC).isoformat()
         process = {"pid": NO_PROCESS + since % 1_000_000_007, "started": started, "abilities": ABILITIES}

@@ -1,4 +1,4 @@
-"""A process of the service that goes its own way: one that is not restarted, or an old one that stays beside the new.
+"""A service process that misses a switch: it was not restarted, or it is an old one that stays beside the new.
 
 It is a real process with the store open that the pointer named when it began. It answers /readyz, and it goes on trying
 to carry its players' commands out.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,27 +20,27 @@ from game.service.openapi import ABILITIES
 from game.stores import open_store
 from harness.history.client_log import ClientLog
 from harness.load.scripts import Script
-from harness.strikes.players import Players
+from harness.strikes.players import Players, repeating
 from harness.strikes.tool import FORK
 
 PAUSE_SECONDS = 0.05
 
 
 class OldProcess:
-    """The owner's side. `log`: what its players asked and were told."""
+    """The process as the test sees it. log: the requests of its players, and the answers."""
 
     def __init__(self, url: str, scripts: dict[str, Script]) -> None:
-        self._line, theirs = FORK.Pipe()
-        self._process = FORK.Process(target=_serve, args=(url, scripts, theirs), daemon=True)
+        self._line, child_end = FORK.Pipe()
+        self._process = FORK.Process(target=_serve, args=(url, scripts, child_end), daemon=True)
         self._process.start()
-        theirs.close()
+        child_end.close()
         self._lock = threading.Lock()
         self.log = ClientLog()
         self.ready()
 
     @property
     def pid(self) -> int:
-        """Return its process id."""
+        """Return the process id, by which an operator would end it."""
         assert self._process.pid is not None
         return self._process.pid
 
@@ -49,27 +50,14 @@ class OldProcess:
         return answer
 
     def play(self, requests: int) -> bool:
-        """Have its players ask for so much. Returns True if anything of it was granted."""
+        """Let its players send so many requests. Returns True if one of them was granted."""
         before = len(self.log.grants)
         self.log = ClientLog(earlier=self._ask(requests))
         return len(self.log.grants) > before
 
-    @contextmanager
-    def playing(self) -> Iterator[None]:
-        """Have its players ask all the time, for as long as the block lasts."""
-        over = threading.Event()
-
-        def play() -> None:
-            while not over.wait(PAUSE_SECONDS):
-                self.play(1)
-
-        thread = threading.Thread(target=play, name="old players", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def playing(self) -> AbstractContextManager[None]:
+        """Let its players ask all the time, for as long as the block lasts."""
+        return repeating(partial(self.play, 1), PAUSE_SECONDS, "old players")
 
     def end(self) -> None:
         """End it, as an operator does who was told of it."""
@@ -97,7 +85,7 @@ def _serve(url: str, scripts: dict[str, Script], line: Connection) -> None:
 
 def _status(status: Callable[[], object]) -> dict[str, object]:
     try:
-        said = status()
+        answer = status()
     except StoreFailure as error:
         return {"engine": "", "store": "", "fence": str(error)}
-    return {name: getattr(said, name) for name in ("engine", "store", "fence")}
+    return {name: getattr(answer, name) for name in ("engine", "store", "fence")}

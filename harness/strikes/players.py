@@ -1,6 +1,6 @@
 """Players of a struck move: they ask through the service, keep a request until it is answered, and ask again later.
 
-What they were told is what has to be there at the end, once, whichever store it is that they play on then.
+Whatever they were granted has to be there at the end, once, on whichever store they play then.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from game.dispatch import Request, dispatch
@@ -24,10 +24,28 @@ NOON_MS = 1_800_000_000_000
 PAUSE_SECONDS = 0.02
 
 
+@contextmanager
+def repeating(act: Callable[[], object], pause_seconds: float, name: str) -> Iterator[None]:
+    """Call `act` again and again on a thread of this name, for as long as the block lasts; its last call is awaited."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(pause_seconds):
+            act()
+
+    thread = threading.Thread(target=repeat, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 class Players:
     """Players with a script each, who ask one request after the other at whatever `store` returns.
 
-    log: what they asked and were told, also before.
+    log: their requests and the answers, with earlier ones.
     """
 
     def __init__(self, store: Callable[[], Store], scripts: Mapping[str, Script], log: ClientLog) -> None:
@@ -44,29 +62,16 @@ class Players:
         self._lock = threading.Lock()
 
     def play(self, requests: int) -> None:
-        """Ask for so much; what gets no answer is asked for again the next time."""
+        """Send so many requests. A request without an answer is sent again the next time."""
         for _ in range(requests):
             self._next()
 
-    @contextmanager
-    def playing(self) -> Iterator[None]:
+    def playing(self) -> AbstractContextManager[None]:
         """Play on a thread for as long as the block lasts."""
-        over = threading.Event()
-
-        def play() -> None:
-            while not over.wait(PAUSE_SECONDS):
-                self._next()
-
-        thread = threading.Thread(target=play, name="players", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return repeating(self._next, PAUSE_SECONDS, "players")
 
     def settle(self) -> None:
-        """Ask for everything again that was answered, and for what was not: each answer has to be the same."""
+        """Send every request again, answered or not: each answer has to be the same as before."""
         for player in sorted({player for player, _id in self._open}):
             self._ask_next(player)
         for one in self.log.grants:

@@ -1,4 +1,4 @@
-"""Every runbook of the project, found where it stands: a new one is struck without a line here."""
+"""Every runbook of the project, found by its type in `db.cutover`: a new one is struck without a change here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from db.cutover.context import RunContext
 from db.cutover.runbook import Runbook, Step
 
 Enter = Callable[[str], None]
-"""Told of each step as its `done` or `do` begins, and of "" as it ends."""
+"""Called with a step's name as its `done` or `do` begins, and with "" as it ends."""
 
 LIVE = "live_cutover"
 """The name of the cutover that copies while players play."""
@@ -28,13 +28,13 @@ STARTS_A_SERVICE = ("a service on the legacy file", "a service on Postgres")
 @cache
 def runbooks() -> dict[str, Runbook]:
     """Return each runbook of `db.cutover` by its verb; a second one of a verb by its name in the code."""
-    found: dict[str, Runbook] = {}
+    by_name: dict[str, Runbook] = {}
     for module in pkgutil.iter_modules(cutover.__path__, f"{cutover.__name__}."):
         for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, Runbook) and not any(value is each for each in found.values()):
-                found[value.verb if value.verb not in found else name.lower()] = value
+            if isinstance(value, Runbook) and not any(value is each for each in by_name.values()):
+                by_name[value.verb if value.verb not in by_name else name.lower()] = value
     # The verb itself also adopts a return that a failover lost.
-    return found | {"rollback": rollback.runbook_of(discard_writes=False, accept_loss=None)}
+    return by_name | {"rollback": rollback.runbook_of(discard_writes=False, accept_loss=None)}
 
 
 def start_of(name: str) -> str | None:
@@ -43,13 +43,15 @@ def start_of(name: str) -> str | None:
     return next((other for other, each in runbooks().items() if other != name and each.beyond is begun), None)
 
 
-def told(runbook: Runbook, enter: Enter) -> Runbook:
-    """Return the runbook, whose steps tell when they begin, without the checks that start a service."""
+def announcing(runbook: Runbook, enter: Enter) -> Runbook:
+    """Return the runbook with steps that call `enter`, and without the checks that start a service."""
     parts = ("steps", "then", "released", "undo")
-    changed: dict[str, Any] = {part: tuple(_told(step, enter) for step in getattr(runbook, part)) for part in parts}
+    changed: dict[str, Any] = {
+        part: tuple(_announcing(step, enter) for step in getattr(runbook, part)) for part in parts
+    }
     return replace(
         runbook,
-        point_of_no_return=_told(runbook.point_of_no_return, enter),
+        point_of_no_return=_announcing(runbook.point_of_no_return, enter),
         preflight=partial(_quick, runbook.preflight),
         adapted=None if runbook.adapted is None else partial(_adapted, runbook, enter),
         **changed,
@@ -58,10 +60,10 @@ def told(runbook: Runbook, enter: Enter) -> Runbook:
 
 def _adapted(runbook: Runbook, enter: Enter, status: Any) -> Runbook:
     assert runbook.adapted is not None
-    return replace(told(replace(runbook.adapted(status), adapted=None), enter), adapted=None)
+    return replace(announcing(replace(runbook.adapted(status), adapted=None), enter), adapted=None)
 
 
-def _told(step: Step, enter: Enter) -> Step:
+def _announcing(step: Step, enter: Enter) -> Step:
     def within(act: Callable[[RunContext], Any], context: RunContext) -> Any:
         enter(step.name)
         try:

@@ -28,12 +28,12 @@ from harness.strikes.world import Start, World
 ENDS_SECONDS = 120.0
 WINDOW = "window"
 SETTLES_SECONDS = 20.0
-"""After which a watchdog counts as one that never comes; it takes a second."""
+"""Seconds after which the watchdog counts as failed; it takes one."""
 FOLLOWED = 4
-"""So many printed commands may be followed before it is a dead end."""
+"""After so many printed commands the move counts as a dead end."""
 
 SHOWN = 3
-"""Of what a command printed, the lines that a report has."""
+"""So many last lines of a command's output go into a report."""
 
 MEANWHILE, AFTERWARDS = 2, 3
 """Requests of players at the instant of the strike, and at the end; between them they ask all the time."""
@@ -68,7 +68,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Case:
-    """One strike to try."""
+    """One strike: the position in the move, how the tool is struck there, and what is run after it."""
 
     at: Position
     how: How
@@ -92,7 +92,7 @@ class Outcome:
 
 @dataclass
 class Recorded:
-    """A run that nothing struck. looked: how often it was looked at from outside, and each breach that was seen."""
+    """A run that nothing struck. looked: how often the watcher looked; breaches: what it saw."""
 
     events: list[Event] = field(default_factory=list)
     looked: int = 0
@@ -100,7 +100,7 @@ class Recorded:
 
 
 class Run:
-    """A run of the tool as a process of its own. director: told of all that it does, else it runs as it is."""
+    """A run of the tool as a process of its own. director: holds it at each event; None: it runs unheld."""
 
     def __init__(
         self, world: World, runbook: str, *, abort: bool, director: Director | None = None, **order_more: float
@@ -109,16 +109,16 @@ class Run:
         order = Order(world.env, world.folder, world.server.handle(), runbook, abort, self._output, **order_more)
         self.command = order.line
         self._output.write_text("")
-        ours, theirs = (None, None) if director is None else tool.FORK.Pipe()
-        self._process: BaseProcess = tool.FORK.Process(target=tool.run, args=(order, theirs))
+        parent_end, child_end = (None, None) if director is None else tool.FORK.Pipe()
+        self._process: BaseProcess = tool.FORK.Process(target=tool.run, args=(order, child_end))
         self._process.start()
         if director is not None:
-            assert ours is not None
-            assert theirs is not None
+            assert parent_end is not None
+            assert child_end is not None
             assert self._process.pid is not None
-            theirs.close()
+            child_end.close()
             director.pid = self._process.pid
-            threading.Thread(target=director.serve, args=(ours,), name="director", daemon=True).start()
+            threading.Thread(target=director.serve, args=(parent_end,), name="director", daemon=True).start()
 
     def wait(self) -> int:
         """Wait for its end and return its exit code. Raises TimeoutError."""
@@ -179,7 +179,7 @@ def record(world: World, move: Move, *, look_at: Callable[[Event], bool] | None 
 
 
 def kill_at(world: World, move: Move, at: Position) -> None:
-    """Leave the world as the move leaves it that is killed there."""
+    """Kill the move at a position, and leave the world as it is then."""
     world.restore(move.start)
     director = Director(at, How.KILL)
     world.proxy.interceptor = director
@@ -191,7 +191,7 @@ def kill_at(world: World, move: Move, at: Position) -> None:
 
 
 def strike(world: World, move: Move, case: Case) -> Outcome:
-    """Strike the move, do what comes then, follow what is printed to an end, and count what is there."""
+    """Strike the move, react, follow the printed commands to an end, and judge what is there."""
     world.restore(move.start)
     outcome = Outcome()
     players = world.players(move.start.log)
@@ -203,7 +203,7 @@ def strike(world: World, move: Move, case: Case) -> Outcome:
 
 
 class _Striking:
-    """A strike under way."""
+    """Carries out one strike, and notes into its outcome what was run after it and what went wrong."""
 
     def __init__(
         self, world: World, move: Move, case: Case, outcome: Outcome, players: Players, watcher: Watcher
@@ -228,7 +228,7 @@ class _Striking:
                 self._players.play(MEANWHILE)
                 if case.at.step == WINDOW:
                     self._watchdog_settles()
-                self._then()
+                self._react()
         finally:
             director.release()
             if run.alive:
@@ -256,7 +256,7 @@ class _Striking:
         return not (self._outcome.struck and self._case.how is How.STOP)
 
     def _stopped(self, run: Run, director: Director) -> None:
-        """Name the stopped run; have its sessions lost, another go on, and then wake it."""
+        """Let a stopped run be named, lose its sessions, and be overtaken by another run; then wake it."""
         self._players.play(MEANWHILE)
         seen = ending.look(self._world.env)
         if isinstance(seen.advice, Settled | Ends) and seen.target is not None and seen.target.holder is not None:
@@ -265,7 +265,7 @@ class _Striking:
         self._world.proxy.interceptor = Director(watch=self._look)
         if self._case.at.step == WINDOW:
             run.ended_by_the_watchdog()
-        finished = self._then()
+        finished = self._react()
         before = ending.look(self._world.env)
         director.release()
         self._note(run)
@@ -273,13 +273,13 @@ class _Striking:
         if finished and isinstance(before.advice, Settled) and _stands(before) != _stands(after):
             self._problem(f"the woken run changed what was settled: {before.fences}; now {after.fences}")
 
-    def _then(self) -> bool:
-        """Run what the operator runs then; True if it did what he wanted, or said that it is done already."""
+    def _react(self) -> bool:
+        """Run the operator's command. Return True if it succeeded, or said that nothing is left to do."""
         abort = self._move.abort is (self._case.then is Then.AGAIN)
         self._world.proxy.interceptor = Director(watch=self._look)
         wanted = not abort or self._phase() is self._runbook.beyond
         finished = self._note(Run(self._world, self._move.runbook, abort=abort)) in (0, UNDONE)
-        # A stopped run may hold what this one needs: then whoever comes next ends it, one way or the other.
+        # A stopped run may hold what this one needs: then the next run ends it, one way or the other.
         self._wanted = wanted if finished or self._case.how is not How.STOP else None
         return finished
 
@@ -322,7 +322,7 @@ class _Striking:
 
 
 def _judge(world: World, players: Players, watcher: Watcher, outcome: Outcome) -> None:
-    """Judge the history of the players, and look at who takes writes."""
+    """Judge the history of the players, and check which store takes writes."""
     seen = ending.look(world.env)
     engine = SERVES.get(seen.serves)
     if engine is None:

@@ -1,4 +1,4 @@
-"""All strikes on every runbook: the moves, their positions, the cases, and the count of what came of them."""
+"""All strikes on every runbook: the moves, their positions, the cases, and the counts of their outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEFORE = 4
 
 
 @dataclass
-class Tally:
+class StrikeCounts:
     """The count of strikes, which adds up. statements: events that the struck steps have; positions: struck ones."""
 
     statements: int = 0
@@ -36,7 +36,7 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
     def add(self, case: Case, outcome: Outcome) -> None:
-        """Count a strike."""
+        """Add the outcome of one strike, with its log if it had problems."""
         self.strikes += outcome.struck
         self.by_how[case.how] += 1
         self.by_then[case.then] += 1
@@ -108,19 +108,19 @@ class Strikes:
                 thens = tuple(Then) if both else (tuple(Then)[turn % 2],)
                 yield from (Case(position, how, then) for then in thens)
 
-    def sweep(self, name: str, step: str, how: How, *, kept: bool = False) -> Tally:
+    def sweep(self, name: str, step: str, how: How, *, kept: bool = False) -> StrikeCounts:
         """Try every case of the step in one way, and count what came of them. kept: only where something is kept."""
         cases = [case for case in self.cases(name, step) if case.how is how and (case.at.keeps or not kept)]
         return self.try_cases(name, cases, sum(event.step == step for event in self.events(name)))
 
-    def try_cases(self, name: str, cases: Collection[Case], statements: int = 0) -> Tally:
+    def try_cases(self, name: str, cases: Collection[Case], statements: int = 0) -> StrikeCounts:
         """Try these cases of a move, and count what came of them."""
         began = time.monotonic()
-        tally = Tally(statements=statements, positions=len({case.at for case in cases}))
+        counts = StrikeCounts(statements=statements, positions=len({case.at for case in cases}))
         for case in cases:
-            tally.add(case, strike(self.world, self.move(name), case))
-        tally.seconds = time.monotonic() - began
-        return tally
+            counts.add(case, strike(self.world, self.move(name), case))
+        counts.seconds = time.monotonic() - began
+        return counts
 
     def _start(self, runbook: str) -> Start:
         """Return the state that a runbook begins from: untouched, or where another ended."""
@@ -176,18 +176,18 @@ def sample(server: Server, folder: Path, strikes_a_move: int) -> Sampled:
     """
     with prepared(server, folder) as world:
         strikes = Strikes(world)
-        watched, problems, tallies = 0, [], []
+        watched, problems, counted = 0, [], []
         for name in moves():
             seen = strikes.watch(name)
             watched += len(seen.events)
             problems += [f"{name}: {breach}" for breach in seen.breaches]
             cases = [case for step in _decisive(name) for case in strikes.cases(name, step) if case.at.keeps]
             chosen = [cases[n * len(cases) // strikes_a_move] for n in range(min(strikes_a_move, len(cases)))]
-            tallies.append(strikes.try_cases(name, chosen))
-    problems += [problem for tally in tallies for problem in tally.problems]
+            counted.append(strikes.try_cases(name, chosen))
+    problems += [problem for counts in counted for problem in counts.problems]
     names = ("strikes", "lost", "doubled", "dead_ends")
-    counts = {name.replace("_", " "): sum(getattr(tally, name) for tally in tallies) for name in names}
-    return Sampled({"moves": len(tallies), "statements watched": watched, **counts}, tuple(problems))
+    counts = {name.replace("_", " "): sum(getattr(counts, name) for counts in counted) for name in names}
+    return Sampled({"moves": len(counted), "statements watched": watched, **counts}, tuple(problems))
 
 
 def _decisive(name: str) -> tuple[str, ...]:

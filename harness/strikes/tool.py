@@ -1,7 +1,7 @@
-"""The tool as a process of its own, forked from one that has imported it; says what it is about to do, and waits.
+"""The tool as a process of its own, forked from one that has imported it. It announces each event and waits.
 
-It is told apart from a real run by nothing but the lines that it sends: every statement on every SQLite connection, and
-every change of a file and every program, by Python's own audit hook. The round trips are seen on the wire.
+It differs from a real run only in the messages that it sends: every statement on every SQLite connection, and every
+change of a file and every program, by Python's own audit hook. The round trips are seen on the wire.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from db.environments import Environment
 from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server, Tool
 from game.legacy import fence as legacy_fence
-from harness.strikes.events import BESIDE, PART, SNAPSHOT, Store
-from harness.strikes.runbooks import LIVE, runbooks, told
+from harness.strikes.events import BESIDE, PART, SNAPSHOT, Location
+from harness.strikes.runbooks import LIVE, announcing, runbooks
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["harness.strikes.preloaded"])
@@ -40,7 +40,7 @@ WAIT_SECONDS = 0.4
 
 RECONNECT_SECONDS = 5.0
 ENDS_A_WINDOW_SECONDS = 10.0
-"""After which the watchdog ends a tool that is stopped in a window."""
+"""Seconds after which the watchdog kills a tool that is stopped in a window."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _OPERATIONS = {
@@ -88,7 +88,9 @@ def run(order: Order, line: Connection | None) -> None:
     with Signals() as signals, outcome(None) as out:
         out.at_end, out.signals = partial(ending.ended, order.env), signals
         report = engine.run(
-            order.env, told(runbooks()[order.runbook], enter), replace(config, signals=signals, progress=out.progress)
+            order.env,
+            announcing(runbooks()[order.runbook], enter),
+            replace(config, signals=signals, progress=out.progress),
         )
         out.end(str(report.verdict))
 
@@ -101,12 +103,12 @@ def _program(order: Order, name: str) -> Tool:
 
 
 def passing(*_services: object, **_pass: object) -> SmokeResult:
-    """Pass: what the smoke plays over HTTP is no part of what is struck here."""
+    """Pass without playing: the smoke test is not struck here."""
     return SmokeResult(1)
 
 
 class Narrator:
-    """Says each thing that this process is about to do, and waits until it may."""
+    """Announces each event of this process, and waits until the director lets it go on."""
 
     def __init__(self, line: Connection, folder: Path) -> None:
         self._line = line
@@ -123,7 +125,7 @@ class Narrator:
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "subprocess.Popen":
-            self._say(Store.PROGRAM, "", Path(os.fsdecode(arguments[0])).name)
+            self._say(Location.PROGRAM, "", Path(os.fsdecode(arguments[0])).name)
         elif event == "open":
             path, _mode, flags = arguments
             if isinstance(flags, int) and flags & _WRITES:
@@ -135,7 +137,7 @@ class Narrator:
         text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
         if text.startswith(self._folder):
             name = self._name(text)
-            self._say(Store.FILE, "", name if name in (SNAPSHOT, PART) else f"{operation} {name}")
+            self._say(Location.FILE, "", name if name in (SNAPSHOT, PART) else f"{operation} {name}")
 
     def _connect(self, connect: Callable[..., sqlite3.Connection], path: Any, *more: Any, **named: Any) -> Any:
         connection = connect(path, *more, **named)
@@ -145,7 +147,7 @@ class Narrator:
 
         def trace(statement: str) -> None:
             if not statement.startswith("--"):  # What a trigger runs is part of the statement that fired it.
-                self._say(Store.SQLITE, name, statement, within=connection.in_transaction)
+                self._say(Location.SQLITE, name, statement, within=connection.in_transaction)
 
         connection.set_trace_callback(trace)
         return connection
@@ -180,7 +182,7 @@ def _streams_to(output: Path) -> None:
 
 
 def _hurry(ready_seconds: float) -> None:
-    """Wait briefly for what will not come: a stopped run, the hook of a dead one."""
+    """Shorten the waits for a stopped run and for the hook of a dead one, which never end here."""
     legacy_fence.turning.__wrapped__.__kwdefaults__["patience_seconds"] = WAIT_SECONDS  # type: ignore[attr-defined]
     preflight.FREE_SECONDS = WAIT_SECONDS
     hooks.ORPHAN_SECONDS = WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""Looks from outside, while the tool is held at an instant: what both stores say of themselves, and whether they write.
+"""Looks from outside while the tool is held: at what both stores say of themselves, and whether they take writes.
 
 What it saw is judged by the project's own table of states (`db.cutover.advice`): one that no run may leave is a breach
 at any instant, and so is a game that has gone live behind its fence, and two stores that take a player's write.
@@ -64,14 +64,14 @@ class Watcher:
         self._phase: Phase | None = None
 
     def look(self) -> str:
-        """Return how what is to be seen now breaches what has to hold at every instant; "" if it does not."""
+        """Look once. Return the breach of what has to hold at every instant, in a sentence; "" if there is none."""
         seen = self._seen()
         breach = self._breach(seen)
         self._phase = seen.phase
         return breach
 
     def phase(self) -> Phase:
-        """Read the phase."""
+        """Read the phase of the move from the target."""
         row = self._owner.execute("select phase from ops.phase").fetchone()
         assert row is not None
         return Phase(row[0])
@@ -90,7 +90,7 @@ class Watcher:
         return tuple(name for name, writes in stores if writes())
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections of the owner and of the service."""
         self._owner.close()
         self._service.close()
 

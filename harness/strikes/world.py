@@ -49,7 +49,7 @@ class Start:
 
     @property
     def log(self) -> ClientLog:
-        """Return a log to go on with."""
+        """Return a copy of the log, for a case to go on with."""
         return ClientLog(earlier=self.asked)
 
 
@@ -138,7 +138,7 @@ class World:
             return recorder.judge(asked, store)
 
     def altered(self, asked: Iterable[ClientRequest], engine: str) -> list[str]:
-        """Say what is not as in the file at first, beside the players who acted: of a file, every byte of every row."""
+        """Return a sentence for each byte that differs from the first file, except in players who acted."""
         acted = {request.player for request in asked}
         if engine == "legacy":
             return comparison.compare(self.source, self.env.legacy.path, acted).differences

@@ -15,7 +15,7 @@ from harness.history.client_log import ClientRequest
 from harness.play.differences import Difference
 from harness.play.requests import AGAIN, GRANTED, SEED, UNANSWERED, PreparedRequest
 
-TOLD = (f"{GRANTED} ", f"{AGAIN} ")
+ANSWERED = (f"{GRANTED} ", f"{AGAIN} ")
 """Begins an answer with an outcome."""
 
 
@@ -34,7 +34,7 @@ def differences(
         for place, prepared, answer in mine:
             request_id = prepared.request.request_id
             # Under one id another command may be refused, before or after the one that is granted.
-            if request_id not in asked or (answer.startswith(TOLD) and asked[request_id].outcome is None):
+            if request_id not in asked or (answer.startswith(ANSWERED) and asked[request_id].outcome is None):
                 asked[request_id] = _asked(place, prepared, answer)
                 dice[request_id] = prepared
 
@@ -57,8 +57,8 @@ def _asked(place: int, prepared: PreparedRequest, answer: str) -> ClientRequest:
     if answer == UNANSWERED:
         return request
     request.answers, request.answered = 1, 2 * place + 1
-    if answer.startswith(TOLD):
-        outcome = prepared.aliases.to_ids(json.loads(answer.removeprefix(TOLD[0]).removeprefix(TOLD[1])))
+    if answer.startswith(ANSWERED):
+        outcome = prepared.aliases.to_ids(json.loads(answer.removeprefix(ANSWERED[0]).removeprefix(ANSWERED[1])))
         assert isinstance(outcome, dict)
         request.outcome = outcome
     else:

@@ -1,6 +1,6 @@
 """Compares a case under a fault with the run without faults: once the struck command is answered, and at the end.
 
-At the end alone it would be too late: a command that is asked again in the scenario brings back what was lost.
+A comparison at the end alone would miss a loss that a later retry of the scenario makes up for.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CaseComparison:
         self._is_kept = False
         self._early: list[Difference] = []
         self.rows = Rows()
-        """As they were read last."""
+        """The rows as they were read last."""
 
     @property
     def struck(self) -> bool:

@@ -85,7 +85,7 @@ def _behaviour(store: MemoryStore, prepared: PreparedRequest) -> Behaviour:
     action, store.saved = prepared.turn.action.do, None
     try:
         answer = requests.carry_out(store, prepared)
-    except Exception:  # noqa: BLE001  # a defect of the game's; whoever plays the scenario will show it
+    except Exception:  # noqa: BLE001  # a defect of the game's; the scenario's own items show it
         return (action, "broken", frozenset())
     ends = answer if answer.startswith("refused") else "answered again" if store.saved is None else GRANTED
     return (action, ends, frozenset() if store.saved is None else _saved(*store.saved))

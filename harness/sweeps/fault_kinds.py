@@ -103,7 +103,7 @@ class Fault:
         return self.session is not None and self.session.raised == sqlstate
 
     def read(self) -> Rows:
-        """Return all rows of the game's, whoever's they are."""
+        """Return all rows of the game, of every player."""
         return self.proxied.read()
 
     def sleep(self, seconds: float) -> None:

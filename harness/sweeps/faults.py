@@ -113,32 +113,40 @@ class FaultCase:
     commits: bool = False
 
 
-def sweep(
-    scenario: Scenario,
-    fault: Fault,
-    clean: Clean,
-    at: int | None = None,
-    steps: Collection[int] | None = None,
-    *,
-    to_first: bool = False,
-) -> Swept:
-    """Run the scenario under the fault at each of its moments, or only at those of the k-th round trip.
+@dataclass(frozen=True)
+class Selection:
+    """The cases that a sweep tries, all of them by default.
 
-    clean: the scenario's run without faults. steps: the places of the commands in which the fault strikes, from 0;
-    None: in all of them. to_first: end at the first case that fails, so that the database stays as it left it.
+    at: only those at this round trip or statement of the run without faults, from 0. steps: only those in these
+    commands, by their places from 0. to_first: end at the first case that fails, so that the store stays as it left it.
     """
+
+    at: int | None = None
+    steps: Collection[int] | None = None
+    to_first: bool = False
+
+    def has_step(self, step: int) -> bool:
+        """Return True if cases in the command at this place are tried."""
+        return self.steps is None or step in self.steps
+
+
+ALL_CASES = Selection()
+
+
+def sweep(scenario: Scenario, fault: Fault, clean: Clean, selection: Selection = ALL_CASES) -> Swept:
+    """Run the scenario under the fault at each selected moment. clean: the scenario's run without faults."""
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
     fault.proxied.place(arena.starts(scenario).values())
-    within = {k for k, step in enumerate(clean.step_of) if steps is None or step in steps}
+    within = {k for k, step in enumerate(clean.step_of) if selection.has_step(step)}
     cases = [
         FaultCase(moment, trip.short, partial(_case, fault, moment, clean, todo), trip.commits)
         for moment in fault.moments(clean.trips)
-        if moment.k in within and at in (None, moment.k)
+        if moment.k in within and selection.at in (None, moment.k)
         for trip in [clean.trips[moment.k]]
     ]
-    commits = sum(clean.trips[k].commits for k in within) if at is None else 0
-    swept = try_cases(fault.name, cases, todo, commits, began, to_first=to_first)
+    commits = sum(clean.trips[k].commits for k in within) if selection.at is None else 0
+    swept = try_cases(fault.name, cases, todo, commits, began, to_first=selection.to_first)
     return replace(swept, torn=tuple(_torn(clean, todo)))
 
 
@@ -231,7 +239,7 @@ def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequ
     have served one of them.
     """
     step = clean.step_of[moment.k]
-    fault.proxied.again(clean.before(step))
+    fault.proxied.put_back(clean.before(step))
     fault.arm(replace(moment, k=moment.k - clean.step_of.index(step)))
     fault.begin()
     case = CaseComparison(todo, clean.ends[1:], fault.read, begun=step)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from game.dispatch import again
+from game.dispatch import retry
 from game.legacy import sqlite_values
 from game.legacy.store import LegacyStore
 from game.rows import Rows
@@ -29,7 +29,7 @@ from harness.scenarios.model import Scenario
 from harness.sweeps import client_history
 from harness.sweeps.comparison import CaseComparison
 from harness.sweeps.fault_kinds import Moment
-from harness.sweeps.faults import COMMANDS_OF_A_CASE, CaseEnd, FaultCase, Swept, try_cases
+from harness.sweeps.faults import ALL_CASES, COMMANDS_OF_A_CASE, CaseEnd, FaultCase, Selection, Swept, try_cases
 from harness.sweeps.forkserver import CrashableWorker, Died
 from harness.sweeps.power_loss import lose_unsynced
 
@@ -40,19 +40,9 @@ IMPATIENT_SECONDS = 0.01
 
 
 def sweep_killed(
-    scenario: Scenario,
-    stage: LegacyStage,
-    crashable: CrashableWorker,
-    at: int | None = None,
-    steps: Collection[int] | None = None,
-    *,
-    to_first: bool = False,
+    scenario: Scenario, stage: LegacyStage, crashable: CrashableWorker, selection: Selection = ALL_CASES
 ) -> Swept:
-    """Kill the application by SIGKILL before each of its statements, and before each of its answers.
-
-    steps: the places of the commands in which it is killed, from 0; None: in all of them. to_first: end at the first
-    case that fails, so that the file stays as it left it.
-    """
+    """Kill the application by SIGKILL before each of its statements, and before each of its answers."""
     with _run(scenario, stage) as run:
         ran = _statements(run, crashable)
         first = list(accumulate(map(len, ran), initial=0))
@@ -64,56 +54,37 @@ def sweep_killed(
                 _commits(statement),
             )
             for step, statements in enumerate(ran)
-            if steps is None or step in steps
+            if selection.has_step(step)
             for n, statement in enumerate(statements)
         ]
-        return run.try_cases(KILLED, cases, at, to_first=to_first)
+        return run.try_cases(KILLED, cases, selection)
 
 
-def sweep_busy(
-    scenario: Scenario,
-    stage: LegacyStage,
-    at: int | None = None,
-    steps: Collection[int] | None = None,
-    *,
-    to_first: bool = False,
-) -> Swept:
-    """Have a second writer hold the file at each command, or those of `steps`, until a new attempt, and until it ends.
-
-    to_first: end at the first case that fails, so that the file stays as it left it.
-    """
+def sweep_busy(scenario: Scenario, stage: LegacyStage, selection: Selection = ALL_CASES) -> Swept:
+    """Let a second writer hold the file at each command: until a new attempt, and until the command ends."""
     with _run(scenario, stage) as run:
         run.play(run.carry_out)
         cases = [
             FaultCase(Moment(step), "BEGIN IMMEDIATE", partial(_busy, run, step, lasts=lasts))
             for step in range(len(run.todo))
-            if steps is None or step in steps
+            if selection.has_step(step)
             for lasts in (False, True)
         ]
-        return run.try_cases(BUSY, cases, at, to_first=to_first)
+        return run.try_cases(BUSY, cases, selection)
 
 
 def sweep_power_cut(
-    scenario: Scenario,
-    stage: LegacyStage,
-    crashable: CrashableWorker,
-    at: int | None = None,
-    steps: Collection[int] | None = None,
-    *,
-    to_first: bool = False,
+    scenario: Scenario, stage: LegacyStage, crashable: CrashableWorker, selection: Selection = ALL_CASES
 ) -> Swept:
-    """Take the power from the machine right after each command was granted, or each of `steps`: the unsynced is lost.
-
-    to_first: end at the first case that fails, so that the file stays as it left it.
-    """
+    """Cut the machine's power right after each granted command: what was not synced is lost."""
     with _run(scenario, stage) as run:
         run.play(run.carry_out)
         cases = [
             FaultCase(Moment(step, after=True), "(the answer)", partial(_power_cut, run, crashable, step))
             for step, (_label, answer) in enumerate(run.ends[-1].answers)
-            if answer.startswith(requests.GRANTED) and (steps is None or step in steps)
+            if answer.startswith(requests.GRANTED) and selection.has_step(step)
         ]
-        return run.try_cases(POWER_CUT, cases, at, to_first=to_first)
+        return run.try_cases(POWER_CUT, cases, selection)
 
 
 class LegacyRun:
@@ -159,17 +130,17 @@ class LegacyRun:
         wrong = client_history.differences(*case.asked, self.opening, case.rows) if judged else ()
         return CaseEnd(not missed, case.path, (*missed, *differences, *wrong))
 
-    def try_cases(self, fault: str, cases: Sequence[FaultCase], at: int | None, *, to_first: bool) -> Swept:
-        """Try the cases, or only those at one moment; see `faults.try_cases`."""
-        tried = [case for case in cases if at in (None, case.moment.k)]
-        commits = sum(case.commits for case in cases) if at is None else 0
-        return try_cases(fault, tried, self.todo, commits, self._began, to_first=to_first)
+    def try_cases(self, fault: str, cases: Sequence[FaultCase], selection: Selection) -> Swept:
+        """Try the cases, or only those at the selected moment; see `faults.try_cases`."""
+        tried = [case for case in cases if selection.at in (None, case.moment.k)]
+        commits = sum(case.commits for case in cases) if selection.at is None else 0
+        return try_cases(fault, tried, self.todo, commits, self._began, to_first=selection.to_first)
 
     def read(self) -> Rows:
         """Return all rows of the scenario's players."""
         rows = Rows()
         for player in self._players:
-            own = again(partial(self.stage.store.read, player)) or Rows()
+            own = retry(partial(self.stage.store.read, player)) or Rows()
             for table, records in own.items():
                 rows.table(table).update(records)
         return rows

@@ -1,6 +1,6 @@
 """The parties of a race: a player's command, the fence, a round of the mover. Each has a session behind a proxy.
 
-A party is opened once a race, warm, and run once an order; `proxied.unfence` and `again` put back what it did.
+A party is opened once a race, warm, and run once an order; `proxied.unfence` and `put_back` undo what it did.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Party(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the session."""
+        """Close the session, whatever came of the run."""
         ...
 
 
@@ -58,7 +58,7 @@ class CommandParty:
             return f"refused: {error}"
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store and its connection through the proxy."""
         self._store.close()
 
 
@@ -76,7 +76,7 @@ class FenceParty:
         return fence.state(self._conn)
 
     def close(self) -> None:
-        """Close the session."""
+        """Close the connection of the owner."""
         self._conn.close()
 
 
@@ -107,7 +107,7 @@ class MoverParty:
         return f"copied {whole_number(user, 'gold')} gold, {receipts}, all in all {digest}"
 
     def close(self) -> None:
-        """Close the session."""
+        """Close the connection of the mover."""
         self._conn.close()
 
 

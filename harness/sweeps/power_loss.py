@@ -26,7 +26,7 @@ _SYNC = ctypes.CFUNCTYPE(ctypes.c_int, _POINTER, ctypes.c_int)
 
 
 class _Layer(ctypes.Structure):
-    """sqlite3_vfs, version 3."""
+    """SQLite's struct sqlite3_vfs, version 3, as far as it is read or changed here."""
 
     _fields_ = (
         ("version", ctypes.c_int),
@@ -42,7 +42,7 @@ class _Layer(ctypes.Structure):
 
 
 class _Methods(ctypes.Structure):
-    """sqlite3_io_methods, version 3."""
+    """SQLite's struct sqlite3_io_methods, version 3; only xSync is changed."""
 
     _fields_ = (
         ("version", ctypes.c_int),
@@ -53,7 +53,7 @@ class _Methods(ctypes.Structure):
 
 
 class _File(ctypes.Structure):
-    """sqlite3_file."""
+    """SQLite's struct sqlite3_file: the head of each VFS's own struct for an open file."""
 
     _fields_ = (("methods", ctypes.POINTER(_Methods)),)
 
@@ -71,7 +71,7 @@ class SyncedCopies:
         self._methods: dict[int, _Methods] = {}
 
     def install(self) -> None:
-        """Have every connection that is opened from now on copy what it syncs. Raises Refusal if SQLite has no door."""
+        """Let every connection opened from now on copy what it syncs. Raises Refusal if this SQLite exports no VFS."""
         library = ctypes.CDLL(_sqlite3.__file__)
         try:
             find, register = library.sqlite3_vfs_find, library.sqlite3_vfs_register

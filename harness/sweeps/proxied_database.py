@@ -2,7 +2,7 @@
 
 A start is placed once, with the proof that nothing else is there (some 25 ms); for the cases that begin with it, or
 with what a command of the run made of it, all rows are put back in one statement (3 ms). An end is every row of the
-game's, whoever's it is.
+game, of every player.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from harness.wire import Proxy
 
 
 class Busy(Failure):
-    """A process of the server's own was at work when it was to stand still."""
+    """A background process of the server was at work when it should have been stopped."""
 
 
 def _everything() -> sql.Composed:
@@ -70,7 +70,7 @@ def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
 def refill(states: Iterable[Rows]) -> sql.Composed:
     """Return statements that leave these rows, of several players or of all, and no others; children are emptied first.
 
-    For `again`. To write them takes longer than to carry them out: keep them for the cases that begin alike.
+    For `put_back`. To write them takes longer than to carry them out: keep them for the cases that begin alike.
     """
     kept = list(states)
     parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]
@@ -136,7 +136,7 @@ class ProxiedDatabase:
         self._stage.place(placed)
         self._refill = refill(start.rows for start in placed)
 
-    def again(self, statements: sql.Composed | None = None) -> None:
+    def put_back(self, statements: sql.Composed | None = None) -> None:
         """Put the rows that were placed last back; or those of another state, by the statements of its `refill`.
 
         Raises psycopg's LockNotAvailable where a lock was left behind.
@@ -172,7 +172,7 @@ class ProxiedDatabase:
             self._admin.execute("SELECT pg_sleep(10)")
 
     def freeze(self) -> list[int]:
-        """Have every process of the server stand still that is no session's. Returns them, to be killed or thawed."""
+        """Stop (SIGSTOP) every process of the server that is no session's. Returns them, to be killed or thawed."""
         return RECOVERING(self._freeze)
 
     def _freeze(self) -> list[int]:
@@ -189,7 +189,7 @@ class ProxiedDatabase:
         return row[0], row[1]
 
     def thaw(self, pids: Sequence[int]) -> None:
-        """Let processes go on that stand still."""
+        """Let stopped processes go on (SIGCONT)."""
         self._signal("CONT", pids)
 
     def _signal(self, signal: str, pids: Sequence[int]) -> None:

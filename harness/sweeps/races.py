@@ -28,7 +28,7 @@ from harness.wire import Proxy
 
 PAIR = NAMES[:2]
 MOST_ORDERS = 300
-"""Of one race; commands that lock their player first have some ten."""
+"""The most orders of one race; commands that lock their player first have some ten."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _serial(race: PreparedRace, proxied: ProxiedDatabase) -> dict[str, FinalStat
     proxied.place(race.starts)
     ends = {}
     for order in (PAIR, PAIR[::-1]):
-        proxied.again()
+        proxied.put_back()
         opening = proxied.read()
         racers = (race.racers[PAIR.index(name)] for name in order)
         todo = (*race.before, *racers, *race.after)
@@ -184,7 +184,7 @@ def failed_order(run: RaceRun, end: FinalState, serial: Mapping[str, FinalState]
 
 
 def _run(race: PreparedRace, track: Track, prefix: str) -> tuple[RaceRun, FinalState]:
-    track.proxied.again()
+    track.proxied.put_back()
     before = _answers(track.proxied, race.before)
     parties = [CommandParty(prepared, store) for prepared, store in zip(race.racers, track.stores, strict=True)]
     run = run_order(track.proxied, track.proxies, parties, by_prefix(prefix))

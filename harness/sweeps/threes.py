@@ -29,9 +29,11 @@ SEED = "three at once"
 
 MOST_PREEMPTIONS = 3
 ORDERS_OF_A_GATE = 32
-"""Of one race; its six serial orders come besides. A fixed number, and no time: a certificate counts the orders.
+"""The drawn orders of one race, beside its six serial orders. A fixed number, not a time: a certificate counts the
+orders.
 
-One order in twelve shows a lock that was given up after a wait: 16 miss it one time in four, 32 one in sixteen."""
+One order in twelve shows a lock that was given up after a wait: 16 miss it one time in four, 32 one in sixteen.
+"""
 
 ORDERS_OF_ALL = 160
 
@@ -119,7 +121,7 @@ def _serial(proxied: ProxiedDatabase, parties: Sequence[Party]) -> dict[str, Fin
     ends = {}
     for order in permutations(zip(NAMES, parties, strict=True)):
         proxied.unfence()
-        proxied.again()
+        proxied.put_back()
         answers = tuple((party.label, answer_of(party, [])) for _, party in order)
         ends["".join(name for name, _ in order)] = FinalState(answers, proxied.read())
     return ends
@@ -127,5 +129,5 @@ def _serial(proxied: ProxiedDatabase, parties: Sequence[Party]) -> dict[str, Fin
 
 def _run(proxied: ProxiedDatabase, proxies: Sequence[Proxy], parties: Sequence[Party], choose: Choose) -> RaceRun:
     proxied.unfence()
-    proxied.again()
+    proxied.put_back()
     return run_order(proxied, proxies, parties, choose)

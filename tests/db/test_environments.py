@@ -75,7 +75,7 @@ def test_each_key_that_there_is_stands_in_the_example_with_a_comment() -> None:
         "policy": Policy,
         "provider": ProviderPlan,
     }
-    assert set(section) == {field.name for field in dataclasses.fields(Environment)} - environments.OURS
+    assert set(section) == {field.name for field in dataclasses.fields(Environment)} - environments.NOT_FROM_THE_FILE
     named = {*section["watch"], *re.findall(r"(?m)^# (monitor) = ", EXAMPLE.read_text())}
     assert named == {field.name for field in dataclasses.fields(WatchPlan)}
     for key, kind in groups.items():

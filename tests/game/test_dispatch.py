@@ -9,7 +9,7 @@ import pytest
 
 from db.ops.fence import new_pass
 from db.samples import builders
-from game.dispatch import Request, again, dispatch
+from game.dispatch import Request, dispatch, retry
 from game.errors import Fenced, Moved, Refused, StoreUnavailable, TryAgain
 from game.rows import Rows, compare
 from game.rules.chance import Chance
@@ -204,7 +204,7 @@ def test_every_attempt_that_failed_for_now_is_told_with_its_number(times: int) -
         return "done"
 
     with pytest.raises(StoreUnavailable) if times > 4 else nullcontext():
-        assert again(act, sleep=lambda _: None, notice=lambda error, number: told.append((error, number))) == "done"
+        assert retry(act, sleep=lambda _: None, notice=lambda error, number: told.append((error, number))) == "done"
     assert told == [(error, number) for number, error in enumerate(failed[:4], start=1)]
 
 
@@ -215,7 +215,7 @@ def test_what_is_no_failure_for_now_is_neither_told_nor_tried_again() -> None:
         raise Refused("held")
 
     with pytest.raises(Refused):
-        again(act, sleep=lambda _: None, notice=lambda _, number: told.append(number))
+        retry(act, sleep=lambda _: None, notice=lambda _, number: told.append(number))
     assert told == []
 
 

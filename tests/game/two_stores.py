@@ -15,7 +15,7 @@ from game.legacy import fence as legacy_fence
 from game.legacy import identity, sqlite_values
 from game.legacy.fence_schema import Owner
 from game.service.metrics import Metrics
-from game.service.pair import Side, StorePair
+from game.service.pair import ProbedStore, StorePair
 from game.stores import open_probe, open_store
 from game.unit_of_work import Engine, FenceState
 from harness.databases import Database
@@ -97,7 +97,7 @@ class TwoStores:
         self.close("postgres", "moved")
         self.open("legacy")
 
-    def side(self, engine: Engine, metrics: Metrics | None = None) -> Side:
+    def side(self, engine: Engine, metrics: Metrics | None = None) -> ProbedStore:
         return side(self.url(engine), metrics)
 
     @contextmanager
@@ -110,9 +110,9 @@ class TwoStores:
             made.close()
 
 
-def side(url: str, metrics: Metrics | None = None) -> Side:
+def side(url: str, metrics: Metrics | None = None) -> ProbedStore:
     watch = {} if metrics is None else {"watch": metrics}
-    return Side(open_store(url, pool_size=POOL, **watch), open_probe(url))
+    return ProbedStore(open_store(url, pool_size=POOL, **watch), open_probe(url))
 
 
 @pytest.fixture

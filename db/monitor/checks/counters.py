@@ -33,20 +33,21 @@ OWN = "of the look itself: "
 
 def rollbacks(look: Look) -> Measured:
     """Measure the share of transactions that were rolled back, in percent."""
-    back = _beside_own(look, "rollbacks")
-    total = back + _beside_own(look, "commits")
-    if total < LEAST_TRANSACTIONS:
-        raise NotApplicable(f"{total:,.0f} transactions in the window; fewer than {LEAST_TRANSACTIONS} say nothing")
-    return Measured(100.0 * back / total, f"{back:,.0f} of {total:,.0f} transactions", look.window_seconds)
+    return _share(look, "rollbacks", "commits", LEAST_TRANSACTIONS, "transactions")
 
 
 def cache(look: Look) -> Measured:
     """Measure the share of blocks that were found in the server's memory, in percent."""
-    hit = _beside_own(look, "blocks hit")
-    total = hit + _beside_own(look, "blocks read")
-    if total < LEAST_BLOCKS:
-        raise NotApplicable(f"{total:,.0f} blocks in the window; fewer than {LEAST_BLOCKS:,} say nothing")
-    return Measured(100.0 * hit / total, f"{hit:,.0f} of {total:,.0f} blocks", look.window_seconds)
+    return _share(look, "blocks hit", "blocks read", LEAST_BLOCKS, "blocks")
+
+
+def _share(look: Look, part: str, rest: str, least: int, unit: str) -> Measured:
+    """Measure one counter in percent of its sum with the other. Raises NotApplicable if the sum is below the least."""
+    counted = _beside_own(look, part)
+    total = counted + _beside_own(look, rest)
+    if total < least:
+        raise NotApplicable(f"{total:,.0f} {unit} in the window; fewer than {least:,} say nothing")
+    return Measured(100.0 * counted / total, f"{counted:,.0f} of {total:,.0f} {unit}", look.window_seconds)
 
 
 def _beside_own(look: Look, name: str) -> float:
@@ -131,7 +132,6 @@ CHECKS = (
         limit=Limit(0, "pages", "PostgreSQL documentation, data checksums: each is damage of the storage"),
         measure=checksum_failures,
         defect="a page of a table whose bytes are changed on the disk",
-        not_judged="never",
         do="Stop the service; put back the newest verified snapshot: invoke snapshot.restore --env {env} --path FOLDER",
     ),
 )

@@ -57,7 +57,6 @@ CHECKS = (
         ),
         measure=lambda look: look.worst(INVALID, [look.env.target_direct.schema]),
         defect="CREATE UNIQUE INDEX CONCURRENTLY on values that are not unique",
-        not_judged="never",
         do="invoke upkeep --env {env}",
     ),
     Check(
@@ -65,7 +64,6 @@ CHECKS = (
         limit=Limit(0, "pairs", "the second slows every write and helps no read"),
         measure=lambda look: look.worst(DUPLICATE, [look.env.target_direct.schema]),
         defect="a second index on the same column",
-        not_judged="never",
         do="DROP INDEX CONCURRENTLY NAME; by a revision: invoke revision --env development --message 'drop NAME'.",
     ),
     Check(

@@ -14,7 +14,7 @@ DAY_SECONDS = 86_400.0
 NEVER_DAYS = 3_650.0
 LEAST_HOURS = 24
 GROWN_SHARE = 0.05
-"""Of the storage: more than this within an hour is storage that was added, or a table that was dropped."""
+"""A share of the storage: more than this within an hour is storage that was added, or a table that was dropped."""
 
 MAX_CONNECTIONS = "select current_setting('max_connections')::int"
 

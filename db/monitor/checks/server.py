@@ -162,7 +162,6 @@ CHECKS = (
         ),
         measure=archive,
         defect="archive_command = 'false'",
-        not_judged="never",
         do="Mend the error of archive_command in the server's log: until then no newer point in time can be restored.",
     ),
     Check(
@@ -170,7 +169,6 @@ CHECKS = (
         limit=Limit(0, "inactive", "PostgreSQL documentation, 27.2.6: a slot that nobody reads keeps WAL without end"),
         measure=lambda look: look.worst(SLOTS),
         defect="a replication slot that nobody reads",
-        not_judged="never",
         do="SELECT pg_drop_replication_slot('NAME'); if nobody will read it again.",
     ),
     Check(
@@ -178,7 +176,6 @@ CHECKS = (
         limit=Limit(1_000, "MB", "an hour of a busy game; more fills a disk of 20 GB in a night"),
         measure=lambda look: look.worst(RETAINED),
         defect="a slot behind a gigabyte of WAL",
-        not_judged="never",
         do="SELECT pg_drop_replication_slot('NAME'); if nobody will read it again, else see why its reader is behind.",
     ),
     Check(
@@ -186,7 +183,6 @@ CHECKS = (
         limit=Limit(15, "%", "VACUUM FULL and a restore need the size of the largest table twice", least=True),
         measure=disk,
         defect="a limit above what is free",
-        not_judged="never",
         do="Make room: SELECT pg_size_pretty(pg_database_size(datname)), datname FROM pg_database;",
     ),
 )

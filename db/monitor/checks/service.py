@@ -201,7 +201,6 @@ CHECKS = (
         limit=Limit(0, "processes", "docs/service.md: a process that is not ready at /readyz serves no player"),
         measure=processes,
         defect="a listed process that is down",
-        not_judged="never",
         do="Start the process that is named; its log says why it ended.",
     ),
     Check(

@@ -144,7 +144,6 @@ CHECKS = (
         limit=Limit(60, "s", "the game prepares none; one that is left over keeps its locks until it is ended"),
         measure=lambda look: look.worst(PREPARED),
         defect="PREPARE TRANSACTION that nobody ends",
-        not_judged="never",
         do="End it: ROLLBACK PREPARED 'ID';",
     ),
 )

@@ -52,7 +52,6 @@ CHECKS = (
         limit=Limit(0, "settings", "a setting in the file that the server has not applied yet"),
         measure=lambda look: look.worst(PENDING),
         defect="ALTER SYSTEM SET max_connections and a reload",
-        not_judged="never",
         # RESET would leave the mark where the running value is the default.
         do="ALTER SYSTEM SET NAME = 'VALUE'; SELECT pg_reload_conf(); with the value in use; or restart the server.",
     ),
@@ -61,7 +60,6 @@ CHECKS = (
         limit=Limit(0, "settings", "PostgreSQL documentation, 20.5.1: with any of them off a crash loses commits"),
         measure=durable,
         defect="ALTER SYSTEM SET full_page_writes = off and a reload",
-        not_judged="never",
         do="ALTER SYSTEM SET NAME = on; SELECT pg_reload_conf();",
     ),
 )

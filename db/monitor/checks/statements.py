@@ -118,7 +118,6 @@ CHECKS = (
         ),
         measure=slow_log,
         defect="log_min_duration_statement = -1",
-        not_judged="never",
         do=f"ALTER SYSTEM SET log_min_duration_statement = {SLOW_LOG_MS // 2}; SELECT pg_reload_conf();",
     ),
 )

@@ -97,7 +97,7 @@ from pg_constraint where connamespace = to_regnamespace(quote_ident(%s)) and not
 
 
 def fence_triggers(look: Look) -> Measured:
-    """Measure the tables on which the fence's trigger is not on: closed, they take writes."""
+    """Measure how many tables have the fence's trigger off: such a table takes writes even when the fence is up."""
     wrong = fence.without_trigger(look.conn)
     return Measured(float(len(wrong)), ", ".join(wrong[:3]) or "every trigger is on")
 
@@ -151,7 +151,6 @@ CHECKS = (
         limit=Limit(35, "%", "autovacuum begins at 20 %; more means that it does not keep up"),
         measure=_of_schema(DEAD, LEAST_ROWS),
         defect="a table whose rows were updated while autovacuum was off",
-        not_judged="never",
         do="VACUUM (ANALYZE) NAME; then see `horizon of dead rows` for what kept autovacuum from it.",
     ),
     Check(
@@ -167,7 +166,6 @@ CHECKS = (
         limit=Limit(50, "%", "autovacuum analyzes at 10 %; past half of the rows its statistics mislead the planner"),
         measure=_of_schema(UNANALYZED, LEAST_ROWS),
         defect="a table whose rows were all updated after it was analyzed",
-        not_judged="never",
         do="invoke upkeep --env {env}",
     ),
     Check(
@@ -177,7 +175,6 @@ CHECKS = (
         ),
         measure=lambda look: look.worst(WRAPAROUND),
         defect="more transactions than autovacuum_freeze_max_age while a session holds its snapshot",
-        not_judged="never",
         do="End what `horizon of dead rows` names, then VACUUM (FREEZE) in the database that is named.",
     ),
     Check(
@@ -185,7 +182,6 @@ CHECKS = (
         limit=Limit(125, "%", "PostgreSQL documentation, 25.1.5.1: autovacuum_multixact_freeze_max_age is 100 %"),
         measure=lambda look: look.worst(MULTIXACT),
         defect="more shared row locks than autovacuum_multixact_freeze_max_age while a session holds its snapshot",
-        not_judged="never",
         do="End what `horizon of dead rows` names, then VACUUM (FREEZE) in the database that is named.",
     ),
     Check(
@@ -193,7 +189,6 @@ CHECKS = (
         limit=Limit(0, "tables", "PostgreSQL documentation, 25.1: the server relies on it"),
         measure=_of_schema(AUTOVACUUM),
         defect="ALTER TABLE ... SET (autovacuum_enabled = off)",
-        not_judged="never",
         do="ALTER TABLE NAME RESET (autovacuum_enabled); or ALTER SYSTEM RESET autovacuum; SELECT pg_reload_conf();",
     ),
     Check(
@@ -225,7 +220,6 @@ CHECKS = (
         limit=Limit(0, "constraints", "a revision adds one NOT VALID, and validates it in its next statement"),
         measure=_of_schema(NOT_VALID),
         defect="a CHECK that was added NOT VALID",
-        not_judged="never",
         do="ALTER TABLE NAME VALIDATE CONSTRAINT THIS;",
     ),
 )

@@ -36,7 +36,7 @@ JournalKey = tuple[str | int, ...]
 
 @dataclass(slots=True)
 class Dirty:
-    """What a log says has changed, up to a line of it.
+    """The changes that a log names, up to one of its lines.
 
     top: the newest line. players: rowids with the parts that changed, None for the whole row. rows: rowids by table.
     keys: keys by journal. whole: tables whose rows can't be told apart.

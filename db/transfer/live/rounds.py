@@ -35,7 +35,7 @@ _OWN = {"user_credentials": "user_credentials", "live_games": "live_games", "kv"
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:
-    """What a round applied. top: the newest line of the log that it took. seconds: from its snapshot to its commit.
+    """The result of a round. top: the newest line of the log that it took. seconds: from its snapshot to its commit.
 
     read_at: when its snapshot was taken, monotonic seconds; every change committed before is in the target now.
     """

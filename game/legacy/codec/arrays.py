@@ -25,7 +25,7 @@ LayoutItem: TypeAlias = "tuple[str, int | str, str] | tuple[str, int | str, str,
 """Spaces before, the element's position (or its raw text), spaces after; for an entry also its own text, or ""."""
 
 Layout: TypeAlias = tuple[str, list[LayoutItem], str]
-"""What opens the document, its elements, what closes it."""
+"""The text that opens the document, its elements, and the text that closes it."""
 
 PRIVATE = MARK
 """Begins the names of forms and layouts among a player's cells; no column is called so."""

@@ -95,9 +95,9 @@ class Document(Elements):
     key: str = ""
     """array, entries, slots, names: the table's column that holds an element's key. record: its value is `name`."""
     elements: QuarantineKind = "held"
-    """What an element that can't be read does to the player."""
+    """The effect on the player of an element that can't be read."""
     unreadable: QuarantineKind = "held"
-    """What a document that can't be read at all does to the player."""
+    """The effect on the player of a document that can't be read at all."""
     refuses: bool = False
     """A document that can't be read makes commands on its table refused, even after a held player is let go."""
     check: ElementCheck | None = None
@@ -137,7 +137,7 @@ class Document(Elements):
 
     @property
     def counted(self) -> str | None:
-        """SQLite's name of the JSON type whose elements are the document's units; None where the cell is the unit."""
+        """Return SQLite's name of the JSON type whose elements are the units; None where the cell is the unit."""
         return _COUNTED.get(self.shape)
 
     @property
@@ -151,7 +151,7 @@ class Document(Elements):
 
     @cached_property
     def flags(self) -> tuple[str, str]:
-        """array: the name of an element's flag as it is read, and the column that keeps it where it disagrees."""
+        """Return an array's column of the flag as it is read, and the one that keeps the flag if it disagrees."""
         flag = self.fields[self.worn]
         assert isinstance(flag, Field)
         return flag.column, f"{flag.column}_flag"

@@ -25,7 +25,7 @@ STAGES = {"cleared": "clearedSinglePlayerStages", "rewarded": "claimedFirstClear
 """The flags of a single-play stage, and the legacy column that lists the stages which have it."""
 
 PERIODS = ("daily", "weekly", "monthly")
-"""Of quests and milestones."""
+"""The periods of quests and milestones."""
 
 
 def _id(column: str) -> Field:

@@ -48,23 +48,23 @@ class Status:
     answers: tuple[StatusRow, ...]
 
     @property
-    def found(self) -> dict[str, str | list[str]]:
-        """The answers for machines; a service's URL is its name."""
+    def values(self) -> dict[str, str | list[str]]:
+        """Return the answers for machines; a service's URL is its name."""
         return {row.name: row.value for row in self.answers}
 
     @property
     def whole(self) -> bool:
-        """True if every part answered."""
+        """Return True if every part answered."""
         return all(row.known for row in self.answers)
 
     @property
     def unknown(self) -> list[str]:
-        """The names of the parts that did not answer."""
+        """Return the names of the parts that did not answer."""
         return [row.name for row in self.answers if not row.known]
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """The answers for people; each item of a list takes a line."""
+        """Return the answers for people; each item of a list takes a line."""
         return [_shown(row) for row in self.answers]
 
 
@@ -100,7 +100,7 @@ def status(env: Environment, root: Path = ROOT) -> Status:
 
 
 def _postgres(env: Environment, seen: Observation) -> list[StatusRow]:
-    """The rows of Postgres. One of them says why it could be asked no further; the others that miss name that row."""
+    """Return the rows of Postgres. If it stops answering, one row says why, and the missing ones refer to that row."""
     url, control, target = env.target_direct.redacted, seen.asked.control, seen.target
     cause = _CAUSES.get(seen.asked.depth, "")
 
@@ -123,17 +123,17 @@ def _postgres(env: Environment, seen: Observation) -> list[StatusRow]:
 
 
 def _live(seen: Observation) -> list[StatusRow]:
-    """The row of a live attempt, if one is under way."""
+    """Return the row of a live attempt, if one is under way."""
     return [] if seen.live is None else [StatusRow("move", str(seen.live))]
 
 
 def _emergency(seen: Observation) -> list[StatusRow]:
-    """The row of a fence that somebody set by `invoke fence`, if one stands."""
+    """Return the row of a fence that somebody set by `invoke fence`, if one stands."""
     return [] if seen.emergency is None else [StatusRow("emergency fence", str(seen.emergency))]
 
 
 def _schema(env: Environment, at: str | None) -> list[StatusRow]:
-    """The revision with the pending ones, and the lines of drift."""
+    """Return the revision with the pending ones, and the lines of drift."""
     try:
         history = revisions.read()
         pending = ", ".join(revision.id for revision in history.pending(at))
@@ -156,7 +156,7 @@ def _schema(env: Environment, at: str | None) -> list[StatusRow]:
 
 
 def _phase(env: Environment, control: Control, *, rows: bool) -> str:
-    """The phase; before a move is begun and after a trial, which begins none, what Postgres holds."""
+    """Return the phase; before a move is begun and after a trial, which begins none, what Postgres holds."""
     if control.phase is not Phase.EMPTY and not control.trial:
         return str(control.phase) + (f", by run {control.run}" if control.run else "")
     holds = _players(env) if rows else "no rows"
@@ -183,7 +183,7 @@ def _answer(ready: Ready | None) -> str:
 
 
 def _gate(env: Environment, seen: Observation, admits: str) -> list[str]:
-    """The step that makes the certificate, where a cutover is next and would be refused without one."""
+    """Return the step that makes the certificate, where a cutover is next and would be refused without one."""
     begins = seen.target is not None and seen.target.phase not in (Phase.LOADING, Phase.LIVE)
     path = _certificate_path(env)
     if not begins or env.name in UNSIGNED_STAGES or admits.startswith(f"{path} admits commit"):
@@ -214,7 +214,7 @@ def _certificate(env: Environment, root: Path) -> str:
 
 
 def _snapshots(env: Environment) -> list[str]:
-    """The newest snapshot of each side and label."""
+    """Return the newest snapshot of each side and label."""
     folder = env.snapshots.folder
     if not folder.exists():
         return ["none"]
@@ -233,7 +233,7 @@ def _described(snapshot: Snapshot) -> str:
 
 
 def _checkout(env: Environment, seen: Observation) -> list[StatusRow]:
-    """Whose a development database is."""
+    """Return the row that says which checkout a development database belongs to; none of other environments."""
     if env.name not in checkout.OWNED or seen.target is None:
         return []
 
@@ -245,7 +245,7 @@ def _checkout(env: Environment, seen: Observation) -> list[StatusRow]:
 
 
 def _kept(env: Environment, seen: Observation) -> list[StatusRow]:
-    """The schemas that are kept, and what to do with them if the game's own is missing."""
+    """Return the schemas that are kept, and what to do with them if the game's own is missing."""
     if (target := seen.target) is None:
         return []
 

@@ -26,7 +26,7 @@ class Done:
 
 
 def run(env: Environment, put_back: str, drop: str, *, unfence: bool, confirmed: Callable[[], None]) -> Done:
-    """List, put back or drop. Raises Refusal if the name is none that is kept, or both are asked for."""
+    """List the kept schemas, put one back, or drop one. Raises Refusal for an unknown name or both requests."""
     if put_back and drop:
         raise Refusal("--put-back NAME or --drop NAME", "both", do="Nothing was changed. Leave one of them out.")
     if unfence and not put_back:

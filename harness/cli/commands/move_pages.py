@@ -21,7 +21,7 @@ class Says(Protocol):
     """The output of a command."""
 
     def say(self, line: str) -> None:
-        """Print one line."""
+        """Print one line of the result."""
         ...
 
 

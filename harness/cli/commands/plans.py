@@ -1,4 +1,4 @@
-"""Makes the plan of a cutover from a dry run, shows it to whoever approves it, and holds a run to it."""
+"""Makes the plan of a cutover from a dry run, shows it to the person who approves it, and holds a run to it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def summarize(report: RunReport) -> Path | None:
 
 
 def summary(report: RunReport) -> Iterator[str]:
-    """Yield the lines of the plan as Markdown, for whoever approves it."""
+    """Yield the lines of the plan as Markdown, for the person who approves it."""
     name = report.environment
     yield f"## Plan of the cutover of {name}"
     yield ""

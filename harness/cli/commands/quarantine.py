@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 SHOWN_A_RULE = 5
 SHOWN_BYTES = 400
-"""Of an original on the screen; it is cut to the line's width besides."""
+"""The longest part of an original on the screen; it is cut to the line's width besides."""
 
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
 """Unicode's categories of control and format characters, bidi ones among them, and of what has no glyph."""
@@ -56,7 +56,7 @@ class Original:
 
     @classmethod
     def of(cls, value: Value) -> Original:
-        """The value with as many of its bytes as were read."""
+        """Return the value with as many of its bytes as were read."""
         text = _decoded(value.original, cut=len(value.original) < value.size)
         return cls(
             value.n,
@@ -98,7 +98,7 @@ def find(environment: str, player: str = "", rule: str = "", *, whole: bool = Fa
 def listed(
     conn: ops.Connection, environment: str, player: str = "", rule: str = "", *, whole: bool = False
 ) -> QuarantineList:
-    """The same on a connection."""
+    """Read as `find` does, on a connection to a target that was checked."""
     most = entries.WHOLE if whole else SHOWN_BYTES
     entered = list(entries.values(conn, player=player or None, rule=rule or None, most_bytes=most))
     return QuarantineList(
@@ -188,14 +188,14 @@ def _show_rule(kind: str, rule: str, values: Sequence[Original], out: Output, mo
 
 
 def _value(one: Original) -> str:
-    """The value in one line, cut to the width; the line above it says its length."""
+    """Return the value in one line, cut to the width; the line above it says its length."""
     if one.original is None:
         return fitted(f"hex {one.original_hex}", WIDTH - 5)
     return fitted(shown(one.original) or "(empty)", WIDTH - 5)
 
 
 def shown(text: str) -> str:
-    """The text with each control, bidi or invisible character as an escape: it can't move what a terminal shows."""
+    """Return the text with control, bidi and invisible characters as escapes, which can't change the terminal."""
     return "".join(_escaped(one) if unicodedata.category(one) in _INVISIBLE else one for one in text)
 
 
@@ -204,7 +204,7 @@ def _escaped(one: str) -> str:
 
 
 def fitted(text: str, width: int) -> str:
-    """The text, cut to a number of columns; a Korean character takes two."""
+    """Return the text, cut to a number of columns; a Korean character takes two."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
@@ -214,7 +214,7 @@ def by_rule(values: Iterable[Original]) -> list[tuple[str, str, int]]:
 
 
 def _decoded(data: bytes, *, cut: bool) -> str | None:
-    """The bytes as text; None if they are not UTF-8. cut: the last character may be incomplete."""
+    """Return the bytes as text; None if they are not UTF-8. cut: the last character may be incomplete."""
     for short in range(4 if cut else 1):
         try:
             return data[: len(data) - short].decode()

@@ -144,7 +144,7 @@ def _check(options: TransferOptions) -> None:
 
 @contextmanager
 def _target(options: TransferOptions, progress: Progress, confirm: Confirm) -> Iterator[tuple[PostgresUrl, Engine]]:
-    """The environment's database; for `test` a fresh one on a throwaway server."""
+    """Yield the environment's database; for `test` a fresh one on a throwaway server."""
     if options.environment != THROWAWAY:
         env = environments.load(options.environment)
         target = env.target_direct
@@ -195,7 +195,7 @@ def cleanup(environment: str, confirm: Confirm = unasked) -> PostgresUrl:
 
 @contextmanager
 def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[RunLock, str]]:
-    """The run's lock and a pass. The phase is `aborted` all along: a cutover empties what a trial left.
+    """Yield the run's lock and a pass. The phase is `aborted` all along: a cutover empties what a trial left.
 
     The run's id says that it was a trial, so that `status` tells of no move that was aborted.
     In `loading` a cutover would take the copy for its own, and go on without its preflight.

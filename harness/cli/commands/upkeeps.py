@@ -29,11 +29,11 @@ def play(url: PostgresUrl) -> SmokeResult:
     """Start the service on a database of ours, by its owner, and play the smoke scenarios on it."""
     folder = Path(tempfile.gettempdir()) / f"sudamr-upkeep-{secrets.token_hex(6)}"
     with ExitStack() as stack:
-        guard = ReaperClient()
-        stack.callback(guard.close)
-        guard.folder(folder)
+        reaper = ReaperClient()
+        stack.callback(reaper.close)
+        reaper.folder(folder)
         private.make_folder(folder)
-        service = Service(folder, guard, processes=1)
+        service = Service(folder, reaper, processes=1)
         stack.callback(service.stop)
         service.start(url.as_text())
         return smoke.run(service.urls, url, pass_token="", operator_token=service.operator_token)

@@ -135,7 +135,7 @@ def _alarm_lines(seen: Seen) -> Iterator[str]:
     for check, since in seen.firing.items():
         yield f"alarm since {since:%Y-%m-%d %H:%M:%S} UTC: {check}"
     for message in seen.new:
-        if message.kind is alarms.Kind.ENDED:
+        if message.kind is alarms.MessageKind.ENDED:
             yield message.line
     yield from seen.faults
 

@@ -11,7 +11,7 @@ from db.errors import Refusal
 NOTHING_BEGUN = "Nothing was begun."
 SHOWN_CHARACTERS = 40
 MOST = 10_000_000
-"""Of players, rounds or writes: what is more than this was mistyped."""
+"""The largest number of players, rounds or writes: a larger one is a typing error."""
 
 METAVARS = {
     "accept-loss": "WRITES",

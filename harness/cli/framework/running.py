@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ENDING = "It is ending and removes what it started; please wait."
 KILL = "kill -9 is safe: what it started ends with it."
 
-Found = TypeVar("Found", bound="Judged")
+ResultT = TypeVar("ResultT", bound="Judged")
 
 
 class Judged(Protocol):
@@ -38,7 +38,7 @@ def root() -> Path:
     return Path(str(sys.modules["tasks"].__file__)).parent
 
 
-def judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Output], None]) -> None:
+def judged(json: str, run: Callable[[Progress], ResultT], show: Callable[[ResultT, Output], None]) -> None:
     """Run it, show and write what it found, and end with its verdict's exit code."""
     from db.console.output import outcome
     from db.processes.interruption import Signals

@@ -82,7 +82,7 @@ def test_the_store_of_the_players_is_closed_proven_told_and_opened(quiet: World,
     assert refused(quiet, store)
     assert closed.fence is not None
     assert (closed.fence.store, closed.fence.reason) == (store, WHY)
-    status = environment_status.status(quiet.env).found
+    status = environment_status.status(quiet.env).values
     assert f"on {store}, set by " in status["emergency fence"]
     assert WHY in status["emergency fence"]
     assert status["players"] == f"nobody plays: an emergency fence stands on {store}"
@@ -94,7 +94,7 @@ def test_the_store_of_the_players_is_closed_proven_told_and_opened(quiet: World,
     assert (opened.outcome, opened.changed, opened.fence) == ("open", True, closed.fence)
     assert not refused(quiet, store)
     assert ending.look(quiet.env) == before
-    assert "emergency fence" not in environment_status.status(quiet.env).found
+    assert "emergency fence" not in environment_status.status(quiet.env).values
     with ops.connect(quiet.owner) as conn:
         ended = conn.execute("select reason, ended_why, ended_by is not null from ops.emergency_fences").fetchall()
     assert ended == [(WHY, "mended", True)]

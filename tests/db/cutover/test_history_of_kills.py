@@ -24,7 +24,7 @@ from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
 from harness.history.checking import Judged
 from harness.history.recording import HistoryRecorder, heads
-from harness.history.violations import Kind
+from harness.history.violations import ViolationKind
 from harness.load import scripts
 from harness.load.virtual_users import VirtualUsers
 from tests.db.cutover.cutover_world import (
@@ -66,9 +66,9 @@ class Played:
     def judged(self, store: PostgresUrl | LegacyUrl) -> Judged:
         """Play on, and judge all until now by what the store has."""
         self.users.play(MANY)
-        assert self.users.tally.wrong == []
+        assert self.users.answers.wrong == []
         with closing(open_store(store.as_text())) as opened:
-            return self.recorder.judge(self.users.tally.requests, opened)
+            return self.recorder.judge(self.users.answers.requests, opened)
 
 
 @pytest.fixture
@@ -134,9 +134,9 @@ def test_writes_that_a_rollback_discards_are_named_one_by_one(played: Played) ->
     env = played.world.env
     played.world.cutover()
     played.switched(env.legacy)
-    kept = {request.key for request in played.users.tally.requests.grants}
+    kept = {request.key for request in played.users.answers.requests.grants}
     assert played.judged(env.target).violations == ()
-    lost = {request.key for request in played.users.tally.requests.grants} - kept
+    lost = {request.key for request in played.users.answers.requests.grants} - kept
     with ops.connect(env.target_direct) as conn, closing(sqlite_values.connect(env.legacy.path)) as file:
         (there,), (here,) = (
             of.execute(f"select count(*) from {table}").fetchone() or (0,)
@@ -144,12 +144,12 @@ def test_writes_that_a_rollback_discards_are_named_one_by_one(played: Played) ->
         )
     played.world.rollback(discard_writes=True, accept_loss=there - here)
     with closing(open_store(env.legacy.as_text())) as opened:
-        judged = played.recorder.judge(played.users.tally.requests, opened)
+        judged = played.recorder.judge(played.users.answers.requests, opened)
     with closing(sqlite_values.connect(env.legacy.path)) as file:
         kept |= set(
             file.execute("SELECT user_id, request_id FROM sudamr_action_receipts")
         )  # Some were asked for again.
-    assert judged.kinds - {Kind.ANSWERED_DIFFERENTLY} == {Kind.VANISHED}
+    assert judged.kinds - {ViolationKind.ANSWERED_DIFFERENTLY} == {ViolationKind.VANISHED}
     assert lost - kept
     assert lost - kept <= {(violation.player, violation.request) for violation in judged.violations}
 

@@ -69,7 +69,9 @@ def test_two_of_three_looks_raise_it_and_a_tenth_below_the_limit_ends_it(
     for number, value in enumerate(values):
         with samples.opened(file) as kept:  # Anew each time, as after a kill.
             new = [m for m in alarms.note(kept, looked(number, value), ()) if m.check == "deadlocks"]
-        printed += {None: ".", alarms.Kind.RAISED: "!", alarms.Kind.ENDED: "-"}[new[0].kind if new else None]
+        printed += {None: ".", alarms.MessageKind.RAISED: "!", alarms.MessageKind.ENDED: "-"}[
+            new[0].kind if new else None
+        ]
     assert printed == (kinds or "." * len(values))
 
 

@@ -131,7 +131,7 @@ def test_every_command_but_a_move_works_in_it(
     assert migrate.migrate(owner, environment=env.name, service_role=env.target.user).applied == []
     seed.seed_legacy(env.legacy.path, 5)
     assert seed.seed_postgres(owner, env.name, 4).bytes > 0
-    assert environment_status.status(env).found["schema"] == migrated.head
+    assert environment_status.status(env).values["schema"] == migrated.head
 
     taken = Path(str(tasks.run(env, "take", "target", "")["snapshot"]))
     assert tasks.run(env, "verify", str(taken), "")["users"] == 4
@@ -250,6 +250,6 @@ def test_a_game_moves_there_and_back_and_there_again(server: Server, tmp_path: P
         assert [(snapshots.is_verified(snapshot), snapshot.players) for snapshot in kept if snapshot.players] == [
             (True, 10)
         ] * 2
-        assert environment_status.status(world.env).found["phase"].startswith("live")
+        assert environment_status.status(world.env).values["phase"].startswith("live")
         if schema != LONGEST:
             assert_extension_untouched(server, world.owner)

@@ -22,7 +22,7 @@ from tests.fixtures.lacking import lacks
 
 @pytest.fixture
 def url() -> PostgresUrl:
-    """Where no server is yet."""
+    """Return a URL on a port of this machine on which no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

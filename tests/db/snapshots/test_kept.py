@@ -57,7 +57,7 @@ def test_what_a_restore_kept_is_listed_put_back_and_dropped(env: Environment, se
     aside = restored_over(env, server)
     assert players(env) == 2
     assert [(one.schema, one.players) for one in run(env).kept] == [(aside, 5)]
-    assert f"{aside}, 5 players" in environment_status.status(env).found["kept schemas"]
+    assert f"{aside}, 5 players" in environment_status.status(env).values["kept schemas"]
 
     run(env, put_back=aside, unfence=True)
 
@@ -74,7 +74,7 @@ def test_what_a_restore_kept_is_listed_put_back_and_dropped(env: Environment, se
     with pytest.raises(Refusal, match="a schema that is kept; found 'game'"):
         run(env, drop="game")
     assert run(env, drop=other.schema).kept == ()
-    assert "kept schemas" not in environment_status.status(env).found
+    assert "kept schemas" not in environment_status.status(env).values
 
 
 @pytest.mark.parametrize("asked", ["game", "ops", "public", "replaced_nothing", 'x"; drop schema game; --'])

@@ -183,7 +183,7 @@ def in_file(path: Path) -> dict[str, Row]:
 
 
 def lost(column: str, rows: Broken, after: dict[str, Row]) -> list[str]:
-    """Whose original is no longer in the file, and what stands there instead."""
+    """Return a sentence for each value that the file no longer has as it was, with the one that stands there now."""
     return [
         f"{row['id']}: {row[column]!r} became {after[str(row['id'])][column]!r}"
         for row in rows.values()

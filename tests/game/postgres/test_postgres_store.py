@@ -16,7 +16,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from db.ops import fence
 from db.samples import builders
-from game.dispatch import again
+from game.dispatch import retry
 from game.errors import Fenced, StoreUnavailable, TryAgain
 from game.postgres import statements as kept
 from game.postgres.store import PostgresStore, PostgresUnit, Timeouts
@@ -247,7 +247,7 @@ def test_a_broken_rule_is_stopped_by_the_database_and_shows_no_values(hana: Post
 def test_reads_go_on_after_the_connection_was_lost(hana: PostgresPlace) -> None:
     hana.store.read("hana")
     terminate_service_sessions(hana)
-    assert again(lambda: hana.store.read("hana"), sleep=[].append) is not None
+    assert retry(lambda: hana.store.read("hana"), sleep=[].append) is not None
 
 
 def test_the_settings_of_a_connection_are_ours_but_for_those_that_the_url_names(postgres: PostgresPlace) -> None:

@@ -89,7 +89,7 @@ class Burst:
         return await client.post(f"/players/{player}/actions/claim_mail", json={"mail": "m1"}, headers=headers)
 
     def end(self) -> list[httpx.Response]:
-        """Return all answers."""
+        """Wait for the answers of all players and return them in the players' order."""
         try:
             return self.answers.result()
         finally:

@@ -11,7 +11,7 @@ import pytest
 from db import ops
 from db.samples import builders
 from game.service.pair import StorePair
-from game.succession import Verdict
+from game.succession import StoreChoice
 from game.unit_of_work import Engine, FenceState
 from harness.databases import Databases
 from tests.game.places import PostgresPlace
@@ -44,7 +44,7 @@ def test_the_other_store_is_served_where_it_is_open_and_both_name_each_other(
             follows = state != "open" and other_state == "open" and trusted
             with two_stores.pair(first) as pair:
                 pair.tend()
-                assert (pair.look() is Verdict.FOLLOW) == follows, (other_state, other_names)
+                assert (pair.look() is StoreChoice.FOLLOW) == follows, (other_state, other_names)
                 assert pair.served.engine == (other if follows else first)
 
 
@@ -59,12 +59,12 @@ def test_another_store_that_is_away_is_waited_for_and_served_when_it_is_back(
     away = side(f"file:{tmp_path}/away.db" if other == "legacy" else "postgresql://u@127.0.0.1:1/d")
     with closing(StorePair(two_stores.side(first), away)) as pair:
         assert not pair.tend()
-        assert pair.look() is (Verdict.STAY if state == "open" else Verdict.WAIT)
+        assert pair.look() is (StoreChoice.STAY if state == "open" else StoreChoice.WAIT)
         assert not pair.next_store().ready
         assert pair.served.engine == first
         pair.second = two_stores.side(other)
         pair.tend()
-        assert pair.look() is (Verdict.STAY if state == "open" else Verdict.FOLLOW)
+        assert pair.look() is (StoreChoice.STAY if state == "open" else StoreChoice.FOLLOW)
         away.close()
 
 
@@ -76,7 +76,7 @@ def test_a_served_store_that_is_silent_is_never_left(two_stores: TwoStores, firs
     away = side(f"file:{tmp_path}/away.db" if first == "legacy" else "postgresql://u@127.0.0.1:1/d")
     with closing(StorePair(away, two_stores.side(other))) as pair:
         pair.tend()
-        assert pair.look() is Verdict.UNKNOWN
+        assert pair.look() is StoreChoice.UNKNOWN
         assert pair.served.engine == first
         assert pair.unready() == "the store that is served does not answer"
 
@@ -89,7 +89,7 @@ def test_another_attempts_postgres_is_never_served(two_stores: TwoStores, databa
         two_stores.cut_over()
         with closing(StorePair(two_stores.side("legacy"), side(stale.url))) as pair:
             pair.tend()
-            assert pair.look() is Verdict.REFUSE
+            assert pair.look() is StoreChoice.REFUSE
             assert pair.served.engine == "legacy"
     databases.drop(attempt)
 
@@ -106,7 +106,7 @@ def test_another_copy_of_the_file_is_never_served(two_stores: TwoStores, tmp_pat
         copy = two_stores.legacy.path
     with closing(StorePair(two_stores.side("postgres"), side(f"file:{copy}"))) as pair:
         pair.tend()
-        assert pair.look() is Verdict.REFUSE
+        assert pair.look() is StoreChoice.REFUSE
         assert pair.served.engine == "postgres"
 
 
@@ -115,7 +115,7 @@ def test_the_same_store_by_another_name_is_not_ready_and_not_followed(two_stores
     two_stores.turn(first, "fenced", two_stores.identity(first))
     with closing(StorePair(two_stores.side(first), two_stores.side(first))) as pair:
         pair.tend()
-        assert pair.look() is Verdict.REFUSE
+        assert pair.look() is StoreChoice.REFUSE
         assert pair.unready() == "it is the store that is served"
 
 
@@ -124,12 +124,12 @@ def test_a_process_goes_with_the_game_and_comes_back_with_it(two_stores: TwoStor
     with two_stores.pair() as pair:
         pair.tend()
         two_stores.cut_over()
-        assert (pair.look(), pair.served.engine) == (Verdict.FOLLOW, "postgres")
-        assert pair.look() is Verdict.STAY
+        assert (pair.look(), pair.served.engine) == (StoreChoice.FOLLOW, "postgres")
+        assert pair.look() is StoreChoice.STAY
         two_stores.roll_back()
-        assert (pair.look(), pair.served.engine) == (Verdict.FOLLOW, "legacy")
+        assert (pair.look(), pair.served.engine) == (StoreChoice.FOLLOW, "legacy")
         two_stores.close("legacy", "fenced")
-        assert (pair.look(), pair.served.engine) == (Verdict.WAIT, "legacy")
+        assert (pair.look(), pair.served.engine) == (StoreChoice.WAIT, "legacy")
 
 
 @pytest.mark.parametrize("first", ["legacy", "postgres"])
@@ -164,6 +164,6 @@ def test_a_database_whose_fence_may_not_be_read_harms_nothing(two_stores: TwoSto
     with ops.connect(two_stores.postgres.database.owner) as conn:
         conn.execute(f'revoke select on fence_state from "{two_stores.postgres.database.service.user}"'.encode())
     with two_stores.pair() as pair:
-        assert pair.look() is Verdict.STAY
+        assert pair.look() is StoreChoice.STAY
         assert not pair.tend()
         assert "permission denied" in pair.unready()

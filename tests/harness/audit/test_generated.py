@@ -16,7 +16,7 @@ from harness.audit import coverage, generated_run
 from harness.audit.copies import FAILED, PASSED, Copy
 from harness.audit.generated import GeneratedMutation, generate, of_file
 from harness.audit.preloaded import LATE
-from harness.audit.targets import TARGETS, Target
+from harness.audit.targets import TARGETS, AuditTarget
 
 ROOT = Path(__file__).parents[3]
 SOURCE = """
@@ -39,8 +39,8 @@ class Box:
 """
 
 
-def names(target: Target | None = None) -> dict[str, GeneratedMutation]:
-    of = target or Target(("x.py",), (), functions=frozenset({"listed"}))
+def names(target: AuditTarget | None = None) -> dict[str, GeneratedMutation]:
+    of = target or AuditTarget(("x.py",), (), functions=frozenset({"listed"}))
     made = [*of_file("x.py", SOURCE, of)]
     assert len({mutation.name for mutation in made}) == len(made)
     return {mutation.name.removeprefix("x.py:"): mutation for mutation in made}
@@ -72,8 +72,8 @@ def test_every_kind_is_generated_once_under_a_name_without_a_line() -> None:
 
 
 def test_a_target_may_be_of_lists_or_of_guards_alone() -> None:
-    assert all("fits" not in name for name in names(Target(("x.py",), (), guards=False)))
-    assert all("without" not in name for name in names(Target(("x.py",), (), lists=False)))
+    assert all("fits" not in name for name in names(AuditTarget(("x.py",), (), guards=False)))
+    assert all("without" not in name for name in names(AuditTarget(("x.py",), (), lists=False)))
 
 
 def test_what_is_put_there_is_what_the_name_says_and_nothing_else_changes() -> None:
@@ -108,7 +108,7 @@ def test_a_file_stands_in_one_target_and_each_targets_tests_exist() -> None:
 
 def test_a_pattern_that_no_file_matches_is_named() -> None:
     with pytest.raises(ValueError, match="no file game/none"):
-        Target(("game/none*.py",), ()).paths(ROOT)
+        AuditTarget(("game/none*.py",), ()).paths(ROOT)
 
 
 def test_what_changes_nothing_is_still_generated_has_a_reason_and_is_little(
@@ -222,7 +222,7 @@ def test_a_run_reads_the_files_as_they_stand_and_ends_in_time(copy: Copy) -> Non
 def test_a_whole_run_tells_what_is_caught_and_what_no_test_runs(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = Target(("game/idempotency.py",), ("tests/game/test_chain.py",))
+    target = AuditTarget(("game/idempotency.py",), ("tests/game/test_chain.py",))
     monkeypatch.setattr(generated_run, "TARGETS", (target,))
     monkeypatch.setattr(generated_run, "generate", lambda root: generate(root, (target,)))
     report = audit.run_generated(ROOT, pytestconfig.getoption("--postgres"), "", Silent())

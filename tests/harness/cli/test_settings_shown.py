@@ -78,7 +78,7 @@ def test_the_report_says_it_for_people_and_machines(
 
 def test_status_says_it(env: Environment) -> None:
     away = env.target.with_(port=1)
-    result = environment_status.status(dataclasses.replace(env, target=away, target_direct=away)).found["settings"]
+    result = environment_status.status(dataclasses.replace(env, target=away, target_direct=away)).values["settings"]
     assert [line.strip() for line in result] == SHOWN
 
 

@@ -39,7 +39,7 @@ def env(fenced_database: Database, tmp_path: Path) -> Environment:
 
 def test_a_schema_as_it_was_made_has_no_drift(env: Environment) -> None:
     result = environment_status.status(env)
-    assert (result.found["schema"], result.found["drift"], result.whole) == (HEAD, [], True)
+    assert (result.values["schema"], result.values["drift"], result.whole) == (HEAD, [], True)
     assert ("drift", "none") in result.rows
 
 
@@ -48,7 +48,7 @@ def test_drift_is_listed_line_by_line_and_is_no_failure(env: Environment) -> Non
         conn.execute("alter table users drop column league, add column luck bigint")
     result = environment_status.status(env)
     assert result.whole
-    assert result.found["drift"] == ["missing: column users.league text", "unexpected: column users.luck bigint"]
+    assert result.values["drift"] == ["missing: column users.league text", "unexpected: column users.luck bigint"]
 
 
 def test_what_is_still_to_be_applied_is_no_drift(
@@ -59,7 +59,7 @@ def test_what_is_still_to_be_applied_is_no_drift(
     made = history(folder)
     monkeypatch.setattr("db.schema.revisions.read", lambda: made)
     result = environment_status.status(env)
-    assert (result.found["schema"], result.found["drift"]) == (f"{HEAD}, to be applied: {NEXT}", [])
+    assert (result.values["schema"], result.values["drift"]) == (f"{HEAD}, to be applied: {NEXT}", [])
 
 
 def test_a_schema_of_a_newer_version_is_not_judged(env: Environment) -> None:
@@ -67,7 +67,7 @@ def test_a_schema_of_a_newer_version_is_not_judged(env: Environment) -> None:
         conn.execute("update alembic_version set version_num = '9999'")
     result = environment_status.status(env)
     assert not result.whole
-    assert result.found["schema"] == "9999, which this version does not know"
+    assert result.values["schema"] == "9999, which this version does not know"
 
 
 def test_a_role_that_may_not_look_says_so(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_a_role_that_may_not_look_says_so(env: Environment, monkeypatch: pytest.
         conn.execute(f'alter database "{env.target_direct.dbname}" set default_transaction_read_only = on')
     result = environment_status.status(env)
     assert not result.whole
-    assert "not known" in str(result.found["drift"])
+    assert "not known" in str(result.values["drift"])
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def load(env: Environment) -> None:
 
 def test_a_trial_is_told_as_a_trial_and_no_move_was_aborted(trial: Environment) -> None:
     before = environment_status.status(trial)
-    assert (before.found["phase"], before.found["next"]) == (BEGUN_NONE, ["invoke cutover --env development"])
+    assert (before.values["phase"], before.values["next"]) == (BEGUN_NONE, ["invoke cutover --env development"])
 
     load(trial)
     loaded = environment_status.status(trial)
@@ -104,19 +104,19 @@ def test_a_trial_is_told_as_a_trial_and_no_move_was_aborted(trial: Environment) 
     cleaned = environment_status.status(trial)
 
     left = r"no move is under way; Postgres holds 3 players of the trial transfer-\w+, which a cutover empties"
-    assert re.fullmatch(left, str(loaded.found["phase"]))
-    assert cleaned.found["phase"] == NOTHING
+    assert re.fullmatch(left, str(loaded.values["phase"]))
+    assert cleaned.values["phase"] == NOTHING
     for result in (loaded, cleaned):
         assert result.whole
         assert "abort" not in str(result.rows)
-        assert result.found["next"] == before.found["next"]
+        assert result.values["next"] == before.values["next"]
 
 
 def test_players_that_were_seeded_are_told_and_a_cleanup_alone_is_no_trial(trial: Environment) -> None:
     seed.seed_postgres(trial.target_direct, "development", 4)
-    assert environment_status.status(trial).found["phase"] == "empty: no move was begun; Postgres holds 4 players"
+    assert environment_status.status(trial).values["phase"] == "empty: no move was begun; Postgres holds 4 players"
     transfers.cleanup(trial.name)
-    assert environment_status.status(trial).found["phase"] == NOTHING
+    assert environment_status.status(trial).values["phase"] == NOTHING
 
 
 def test_a_service_that_is_down_after_a_trial_asks_for_no_abort(trial: Environment) -> None:
@@ -130,7 +130,7 @@ def test_a_trial_after_a_move_that_was_aborted_leaves_it_told(trial: Environment
     with ops.connect(trial.target_direct) as conn:
         conn.execute("update ops.phase set phase = 'aborted', run = '20261128_010203_abcd'")
     load(trial)
-    assert environment_status.status(trial).found["phase"] == "aborted, by run 20261128_010203_abcd"
+    assert environment_status.status(trial).values["phase"] == "aborted, by run 20261128_010203_abcd"
 
 
 def test_no_run_of_a_move_is_taken_for_a_trial() -> None:

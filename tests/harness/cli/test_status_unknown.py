@@ -258,13 +258,13 @@ def test_it_prints_every_row_and_says_each_cause_once(
             _assert_told(result, (POSTGRES[postgres], *parts), env)
             refused = postgres in ("refused", "a socket that is not there")
             assert ("running" in _text(result)) == refused, "only of a server that nothing is heard of"
-        if "invoke prepare --env test" in result.found["next"]:
+        if "invoke prepare --env test" in result.values["next"]:
             ops.prepare(env.target_direct, "test")
             assert ending.look(env).asked.control is not None, "the advice was followed"
 
 
 def _assert_told(status: environment_status.Status, parts: tuple[Part, ...], env: Environment) -> None:
-    assert [*status.found] == NAMES
+    assert [*status.values] == NAMES
     expected = {"http://127.0.0.1:1"}.union(*(part.unknown for part in parts))
     assert set(status.unknown) == expected, status.rows
     assert not status.whole
@@ -273,12 +273,12 @@ def _assert_told(status: environment_status.Status, parts: tuple[Part, ...], env
         if part.words:
             assert part.words in text, status.rows
         if part.cause:
-            printed = str(status.found[part.cause])
+            printed = str(status.values[part.cause])
             assert "not known: " in printed
             assert "see " not in printed
     _assert_said_once(status)
     assert env.target_direct.password not in text or not env.target_direct.password
-    _assert_next(status.found["next"])
+    _assert_next(status.values["next"])
     _assert_fits(status)
 
 
@@ -290,7 +290,7 @@ def _assert_said_once(status: environment_status.Status) -> None:
     causes = [value.partition("not known: ")[2] for _, value in status.rows if "not known: " in value]
     printed = [cause for cause in causes if not cause.startswith("see ")]
     assert len(printed) == len(set(printed)), printed
-    assert all(cause.removeprefix("see ") in status.found for cause in causes if cause.startswith("see "))
+    assert all(cause.removeprefix("see ") in status.values for cause in causes if cause.startswith("see "))
 
 
 def _assert_next(steps: str | list[str]) -> None:

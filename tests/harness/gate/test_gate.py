@@ -69,7 +69,7 @@ def test_a_scenario_that_fails_on_one_store_is_one_failure() -> None:
     assert (gated.scenarios.count, gated.scenarios.failures) == (1, 1)
 
 
-def raising(error: Exception) -> gate_parts.Found:
+def raising(error: Exception) -> gate_parts.PartResult:
     raise error
 
 

@@ -42,7 +42,7 @@ def document(environment: str, key: str | None) -> dict[str, Any]:
 
 
 def answer(act: Callable[[], object]) -> ToolError | None:
-    """How it was refused, on one line; None if it was not."""
+    """Return the refusal of a call, which must be one short line; None if it was not refused."""
     refusal = refusal_of(act)
     if refusal is not None:
         assert isinstance(refusal, Refusal)

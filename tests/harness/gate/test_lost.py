@@ -99,7 +99,7 @@ def test_what_fails_while_the_server_stands_is_a_failure(tree: Path, pytestconfi
 def test_a_loss_under_migrations_or_a_backup_is_told_from_a_failure(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def backup(_env: object, server: Server, _players: int) -> gate_parts.Found:
+    def backup(_env: object, server: Server, _players: int) -> gate_parts.PartResult:
         lose(server)
         raise error
 

@@ -15,7 +15,7 @@ from game.rows import whole_number
 from game.rules import actions, commands
 from game.rules.actions import reward
 from game.rules.player import Player
-from harness.history.violations import Kind
+from harness.history.violations import ViolationKind
 from tests.harness.history.harming import PLAYER, Harmed, number_anew, rows_of
 from tests.harness.history.playing import EQUIP, SAVE, START, Client, claim, violations
 
@@ -245,12 +245,12 @@ def test_what_is_planted_is_named_and_nothing_else_is(
 
 
 def test_each_name_is_planted() -> None:
-    assert {name for expected in PLANTED.values() for name in expected} == {str(kind) for kind in Kind}
+    assert {name for expected in PLANTED.values() for name in expected} == {str(kind) for kind in ViolationKind}
 
 
 def test_the_page_has_each_name() -> None:
     page = (Path(__file__).parents[3] / "docs" / "gate.md").read_text("utf-8")
-    assert [kind for kind in Kind if f"*{kind}*" not in page] == []
+    assert [kind for kind in ViolationKind if f"*{kind}*" not in page] == []
 
 
 def _remove_start(harmed: Harmed) -> None:

@@ -17,7 +17,7 @@ from game.unit_of_work import Store, StoreStatus, Unit
 from harness import scenarios
 from harness.play.arena import LegacyStage
 from harness.play.differential import replay_twins
-from harness.play.replay import Verdict, replay
+from harness.play.replay import PlayResult, replay
 
 MAIL = """\
 about: A mail is claimed once.
@@ -97,7 +97,7 @@ def stage(empty: Path, tmp_path: Path) -> Iterator[LegacyStage]:
     made.close()
 
 
-def verdict(text: str, stage: LegacyStage) -> Verdict:
+def verdict(text: str, stage: LegacyStage) -> PlayResult:
     return replay(scenarios.read(text, "mail.yaml").scenario, stage)
 
 

@@ -74,7 +74,7 @@ def kind(pytestconfig: pytest.Config) -> str | None:
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where temporary folders are made in this module, so that what is left of them shows."""
+    """Return the folder in which this module makes its temporary folders, so that a test sees what is left of them."""
     folder = tmp_path_factory.mktemp("temporary")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
@@ -198,7 +198,7 @@ def lock_out(prepared: RehearsalSetup, users: VirtualUsers) -> None:
         fence.raise_fence(connection)
         try:
             users.allow(2)
-            wait_until(lambda: users.tally.unanswered_at, "nobody asked for anything while the file was fenced")
+            wait_until(lambda: users.answers.unanswered_at, "nobody asked for anything while the file was fenced")
         finally:
             fence.lift(connection)
 
@@ -206,7 +206,7 @@ def lock_out(prepared: RehearsalSetup, users: VirtualUsers) -> None:
 def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
     """Remove one, as a move would that loses it."""
     lock_out(prepared, users)
-    key = users.tally.requests.grants[0].key
+    key = users.answers.requests.grants[0].key
     with closing(sqlite_values.connect(prepared.legacy, timeout_seconds=30)) as connection:
         gone = connection.execute("DELETE FROM sudamr_action_receipts WHERE user_id = ? AND request_id = ?", key)
         assert gone.rowcount == 1
@@ -215,7 +215,7 @@ def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
 def answer_before_it_was_asked(prepared: RehearsalSetup, users: VirtualUsers) -> None:
     """Move an instant, as if a move gave a later number to an earlier request."""
     lock_out(prepared, users)
-    grants = users.tally.requests.grants
+    grants = users.answers.requests.grants
     asked = [request for request in grants if request.player == grants[0].player]
     asked[0].sent = asked[0].answered = time.monotonic_ns() + 10**12
 

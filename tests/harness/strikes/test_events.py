@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.strikes.director import How
-from harness.strikes.events import PART, Event, Store, positions, selected
+from harness.strikes.events import PART, Event, Location, positions, selected
 
 KINDS = [
     ("select phase, run from ops.phase", False, "read", False),
@@ -27,7 +27,7 @@ KINDS = [
 def test_a_statement_is_told_by_what_it_does_and_whether_others_see_it(
     text: str, within: bool, does: str, keeps: bool
 ) -> None:
-    event = Event("live", Store.POSTGRES, "sudamr", text, within)
+    event = Event("live", Location.POSTGRES, "sudamr", text, within)
 
     assert (event.kind, event.keeps) == (f"postgres sudamr: {does}", keeps)
 
@@ -36,16 +36,16 @@ def test_a_statement_is_told_by_what_it_does_and_whether_others_see_it(
     ("text", "changes", "keeps"), [("rename service.env", True, True), ("write service.env", True, False)]
 )
 def test_of_a_file_its_rename_is_what_a_later_run_acts_upon(text: str, changes: bool, keeps: bool) -> None:
-    event = Event("switch", Store.FILE, "", text)
+    event = Event("switch", Location.FILE, "", text)
 
     assert (event.changes, event.keeps) == (changes, keeps)
-    assert not Event("switch", Store.FILE, "", PART).changes
+    assert not Event("switch", Location.FILE, "", PART).changes
 
 
 def test_of_what_is_kept_the_first_the_middle_and_the_last_are_struck_and_of_a_transaction_the_middle() -> None:
-    commits = [Event("copy", Store.POSTGRES, "sudamr", "COMMIT", within=True)] * 7
+    commits = [Event("copy", Location.POSTGRES, "sudamr", "COMMIT", within=True)] * 7
     changes = [
-        Event("copy", Store.POSTGRES, "sudamr", f"insert into users values ({n})", within=True) for n in range(5)
+        Event("copy", Location.POSTGRES, "sudamr", f"insert into users values ({n})", within=True) for n in range(5)
     ]
     chosen = [(position.kind, position.n) for position in selected(positions([*changes, *commits]))]
 
@@ -56,7 +56,7 @@ def test_of_what_is_kept_the_first_the_middle_and_the_last_are_struck_and_of_a_t
 
 
 def test_an_answer_can_be_lost_only_on_the_wire_and_only_of_what_is_kept() -> None:
-    wire, file = Store.POSTGRES, Store.SQLITE
+    wire, file = Location.POSTGRES, Location.SQLITE
     commit, read = (positions([Event("live", wire, "", text)])[0] for text in ("COMMIT", "select 1"))
     of_the_file = positions([Event("live", file, "game.db", "COMMIT")])[0]
 

@@ -18,7 +18,7 @@ from db.cutover.runbook import Runbook
 from db.servers import Server
 from harness.strikes import world as worlds
 from harness.strikes.director import BETWEEN, How
-from harness.strikes.events import Store, positions
+from harness.strikes.events import Location, positions
 from harness.strikes.runbooks import runbooks, start_of
 from harness.strikes.strike import Case, Then
 from harness.strikes.sweep import Strikes, moves, steps
@@ -81,11 +81,11 @@ def test_a_move_that_is_struck_inside_a_step_loses_nothing_and_ends(
     item: Item, strikes: Strikes, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     name, step, how = item
-    tally = strikes.sweep(name, step, how, kept=not pytestconfig.getoption("exhaustive"))
+    counts = strikes.sweep(name, step, how, kept=not pytestconfig.getoption("exhaustive"))
 
-    record_property("strikes", json.dumps({"step": f"{name}: {step}", **tally.figures}))
-    assert not tally.problems, "\n".join(tally.problems)
-    assert (tally.lost, tally.doubled, tally.dead_ends) == (0, 0, 0)
+    record_property("strikes", json.dumps({"step": f"{name}: {step}", **counts.figures}))
+    assert not counts.problems, "\n".join(counts.problems)
+    assert (counts.lost, counts.doubled, counts.dead_ends) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["cutover", "rollback --abort"])
@@ -93,22 +93,24 @@ def test_a_connection_that_drops_while_a_run_reads_how_the_move_stands_is_no_def
     name: str, strikes: Strikes
 ) -> None:
     reads = [
-        p for p in positions(strikes.events(name)) if (p.step, p.store, p.changes) == (BETWEEN, Store.POSTGRES, False)
+        p
+        for p in positions(strikes.events(name))
+        if (p.step, p.store, p.changes) == (BETWEEN, Location.POSTGRES, False)
     ]
 
-    tally = strikes.try_cases(name, [Case(reads[n], How.CUT, Then.AGAIN) for n in (1, 6)])
+    counts = strikes.try_cases(name, [Case(reads[n], How.CUT, Then.AGAIN) for n in (1, 6)])
 
-    assert (tally.strikes, tally.problems) == (2, [])
+    assert (counts.strikes, counts.problems) == (2, [])
 
 
 def test_a_strike_that_never_comes_is_a_problem_and_none_that_passed(strikes: Strikes) -> None:
     (case, *_) = strikes.cases("cutover --abort", "unfence")
     never = replace(case, at=replace(case.at, n=10_000))
 
-    tally = strikes.try_cases("cutover --abort", [never])
+    counts = strikes.try_cases("cutover --abort", [never])
 
-    assert tally.strikes == 0
-    assert "the run never came there" in tally.problems[0]
+    assert counts.strikes == 0
+    assert "the run never came there" in counts.problems[0]
 
 
 def test_each_runbook_of_the_project_is_struck_with_its_undo() -> None:

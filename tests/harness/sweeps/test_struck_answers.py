@@ -87,7 +87,7 @@ def test_a_failed_commit_that_is_answered_from_memory_is_found(
     monkeypatch.setattr(PostgresUnit, "commit", unheeded)
     scenario, place = granted[action]
     clean = faults.run_clean(scenario, proxied)
-    swept = faults.sweep(scenario, ON_THE_WIRE["cut"].on(proxied), clean, steps={place})
+    swept = faults.sweep(scenario, ON_THE_WIRE["cut"].on(proxied), clean, faults.Selection(steps={place}))
     assert [each.statement for each in swept.failures] == ["COMMIT"]
 
 
