@@ -179,6 +179,24 @@ def test_a_go_that_a_dead_tool_took_can_be_made_a_hold_by_going_on(quiet: World)
         assert not orders.take(conn, RUN)
 
 
+def test_going_on_keeps_what_was_ordered_unless_it_is_to_hold(quiet: World) -> None:
+    with ops.connect(quiet.owner) as conn:
+        for before, hold, go in (
+            (Go.ORDERED, False, Go.ORDERED),
+            (Go.ORDERED, True, Go.ASKED),
+            (Go.HOLDING, False, Go.ASKED),
+            (Go.ASKED, False, Go.ASKED),
+            (Go.UNASKED, False, Go.UNASKED),
+            (Go.UNASKED, True, Go.ASKED),
+        ):
+            stand(quiet, before, paused=before is Go.HOLDING)
+            orders.fail(conn, RUN, "a reason of the run before")
+            orders.begin(conn, RUN, hold=hold)
+            order = orders.read(conn, RUN)
+            assert order is not None
+            assert (order.go, order.paused, order.failed) == (go, before is Go.HOLDING, "")
+
+
 def test_a_tool_that_is_stopped_takes_no_go(quiet: World) -> None:
     stand(quiet)
     before = row(quiet)
