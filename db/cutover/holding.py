@@ -127,17 +127,22 @@ def _look_later(context: RunContext) -> None:
 
 @contextmanager
 def _left_standing(context: RunContext) -> Iterator[None]:
-    """Make of a signal a LeftStanding."""
+    """Make of a signal a LeftStanding, and say what stays."""
     try:
         yield
     except LeftStanding:
         raise
     except KeyboardInterrupt as error:
-        raise LeftStanding(str(error)) from error
+        raise _left(context, error) from error
     except FAILURES:
         # The module sqlite3 makes an error of its own of what a handler raises.
         try:
             context.config.signals.check()
         except Interrupted as error:
-            raise LeftStanding(str(error)) from error
+            raise _left(context, error) from error
         raise
+
+
+def _left(context: RunContext, signal: KeyboardInterrupt) -> LeftStanding:
+    context.config.progress.say("     nothing is undone: the copy, change capture and what was ordered stay")
+    return LeftStanding(str(signal))

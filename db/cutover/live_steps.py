@@ -119,7 +119,10 @@ def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
 def hold(context: RunContext) -> Facts:
     """6: stay there for as long as people ordered it, until the go is taken."""
     live = transfer_of(context)
-    return holding.until_go(context, live, partial(_proven, context, live))
+    facts = holding.until_go(context, live, partial(_proven, context, live))
+    if facts["rounds"]:  # The session of the instant has idled all the while, and may have been cut.
+        context.instant = context.enter(instant.standing_by(context.env.target_direct))
+    return facts
 
 
 def _offered(context: RunContext) -> bool:

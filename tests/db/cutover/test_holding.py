@@ -163,6 +163,7 @@ def test_a_held_attempt_that_was_paused_killed_and_interrupted_goes_on_and_is_un
         comes_to(world, tool, "resumed")
         wait_until(lambda: state(world) == (Go.HOLDING, False), seconds=120)
         assert tool.interrupt() == 130
+    assert "nothing is undone: the copy, change capture and what was ordered stay" in tool.printed
     outcome, serves, fences, todo = tool.last_line.split(" · ")
     assert (outcome, serves) == ("interrupted", "players play on SQLite")
     assert fences == "SQLite open, Postgres fenced"
@@ -237,6 +238,10 @@ class Ordering:
         self.rounds_held += 1
         assert state(self.world) == (Go.HOLDING, False)
         if self.rounds_held == 1:
+            with ops.connect(self.world.superuser) as conn:  # As a firewall cuts what has idled for long.
+                query = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and"
+                query += " application_name = 'sudamr instant'"
+                assert conn.execute(query.encode(), (self.world.owner.dbname,)).fetchall() == [(True,)]
             assert self.world.act(1, "while-it-holds").status_code == 200
         else:
             with ops.connect(self.world.owner) as conn:
@@ -254,12 +259,14 @@ def test_a_copy_pauses_and_a_run_without_hold_is_held_with_rounds_until_it_goes(
     monkeypatch.setattr(holding, "ROUND_SECONDS", 0.5)
     monkeypatch.setattr(ordering, "TAKEN_SECONDS", 0.0)  # The run is this process: it takes nothing while it orders.
     view = Ordering(world)
-    world.cutover(offline=False, view=view)
+    report = world.cutover(offline=False, view=view)
     order = [view.states.index(each) for each in (MoveState.COPYING, MoveState.PAUSED, MoveState.HOLDING)]
     assert order == sorted(order)
     assert view.states.count(MoveState.PAUSED) == 1
     assert view.asked[0].endswith("to go on: invoke cutover --env test --resume")
     assert view.rounds_held == 2
+    assert report.live is not None
+    assert report.live.instant["snapshot"] == 10
     world.assert_open_on_postgres()
     assert world.act(1, "while-it-holds").json()["replayed"]
     assert '"held_seconds"' in world.journals()
