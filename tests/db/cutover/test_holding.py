@@ -91,6 +91,7 @@ def _cut_over(env: Environment, folder: Path, handle: str, lines: Path, hold: bo
     sys.stdout = sys.stderr = lines.open("w", buffering=1)
     os.environ["COLUMNS"] = "400"
     holding.PROOF_SECONDS = proof_seconds
+    holding.ROUND_SECONDS = 1_000.0  # An order ends the pause between two rounds, or nothing does.
 
     def observer(when: str, step: str) -> None:
         if (when, step) == ("at", "proven again"):
@@ -214,6 +215,7 @@ class Ordering:
         self.world = world
         self.states: list[MoveState] = []
         self.rounds_held = 0
+        self.pause_seconds = 0.0
         self.asked: list[str] = []
 
     @contextmanager
@@ -236,6 +238,7 @@ class Ordering:
         if self.states[-1] is not MoveState.HOLDING:
             return
         self.rounds_held += 1
+        self.pause_seconds = progress.read_at - self.pause_seconds
         assert state(self.world) == (Go.HOLDING, False)
         if self.rounds_held == 1:
             with ops.connect(self.world.superuser) as conn:  # As a firewall cuts what has idled for long.
@@ -260,11 +263,12 @@ def test_a_copy_pauses_and_a_run_without_hold_is_held_with_rounds_until_it_goes(
     monkeypatch.setattr(ordering, "TAKEN_SECONDS", 0.0)  # The run is this process: it takes nothing while it orders.
     view = Ordering(world)
     report = world.cutover(offline=False, view=view)
-    order = [view.states.index(each) for each in (MoveState.COPYING, MoveState.PAUSED, MoveState.HOLDING)]
-    assert order == sorted(order)
+    known = (MoveState.COPYING, MoveState.PAUSED, MoveState.CATCHING_UP, MoveState.STANDING_BY, MoveState.HOLDING)
+    assert sorted(known, key=view.states.index) == [*known]
     assert view.states.count(MoveState.PAUSED) == 1
     assert view.asked[0].endswith("to go on: invoke cutover --env test --resume")
     assert view.rounds_held == 2
+    assert view.pause_seconds >= holding.ROUND_SECONDS
     assert report.live is not None
     assert report.live.instant["snapshot"] == 10
     world.assert_open_on_postgres()
