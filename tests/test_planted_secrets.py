@@ -58,6 +58,8 @@ ALONE = [
     ("preflight", "--env", "staging", "--json", "out.json"),
     ("provider.verify", "--env", "staging", "--json", "out.json"),
     ("cutover", "--env", "staging", "--dry-run", "--json", "out.json"),
+    ("cutover", "--env", "staging", "--go", "--json", "out.json"),
+    ("cutover", "--env", "staging", "--pause"),
     ("rollback", "--env", "staging", "--dry-run"),
     ("fence", "--env", "staging", "--on", "--reason", "password=planted-reason", "--json", "fence.json"),
     ("gate", "--env", "staging", "--verify", "none.json"),

@@ -26,10 +26,14 @@ NOT_KNOWN = "not known yet"
 
 @dataclass(slots=True)
 class MoveFigures:
-    """The reports so far. now: the clock, monotonic seconds. dirty: changes that wait on the log."""
+    """The reports so far. now: the clock, monotonic seconds. reason: why it is in its state.
+
+    dirty: changes that wait on the log.
+    """
 
     now: Callable[[], float] = time.monotonic
     state: MoveState = MoveState.COPYING
+    reason: str = ""
     copy: CopyProgress | None = None
     rounds: int = 0
     dirty: int | None = None
@@ -120,7 +124,10 @@ class MoveFigures:
             *([f"{counted(self.dirty, 'changes')} waiting"] if self.dirty is not None else []),
             *([f"rounds {self._rounds_text()}", f"lag {seconds_text(lag)}"] if lag is not None else []),
         ]
-        return f"{self.state}: {', '.join(part for part in parts if part) or NOT_KNOWN}"
+        figures = ", ".join(part for part in parts if part)
+        if self.reason:
+            return self.state.explained(self.reason) + (f" ({figures})" if figures else "")
+        return f"{self.state}: {figures or NOT_KNOWN}"
 
     def window(self) -> list[tuple[str, str]]:
         """Return the parts of the window that is over with their ms, and the moment when each had ended."""

@@ -60,8 +60,9 @@ class LiveScreen:
         self._still = threading.Event()
 
     @contextmanager
-    def doing(self, state: MoveState, dirty: Dirty = unknown) -> Iterator[None]:
-        before, self.figures.state = self.figures.state, state
+    def doing(self, state: MoveState, dirty: Dirty = unknown, reason: str = "") -> Iterator[None]:
+        before = self.figures.state, self.figures.reason
+        self.figures.state, self.figures.reason = state, reason
         if state is MoveState.COPYING:
             self._began = time.monotonic()
         if dirty is not unknown:
@@ -77,7 +78,7 @@ class LiveScreen:
                 yield
         finally:
             if self._live is not None:
-                self.figures.state = before
+                self.figures.state, self.figures.reason = before
 
     def copied(self, progress: CopyProgress) -> None:
         self.figures.copied(progress)
@@ -140,7 +141,7 @@ class LiveScreen:
             table.add_row(Text(name), Text(value))
         if state is MoveState.COPYING and copy is not None:
             return Group(Text(""), TaskLine(self._amount(copy)), Text(""), table)
-        return Group(Text(""), Text(str(state), style="bold"), table)
+        return Group(Text(""), Text(state.explained(self.figures.reason), style="bold"), table)
 
     def _amount(self, copy: CopyProgress) -> Amount:
         """Return the bar of the copy, with the recent rate and the time left at it."""
@@ -161,14 +162,15 @@ class LiveLines:
         self._dirty: Dirty = unknown
 
     @contextmanager
-    def doing(self, state: MoveState, dirty: Dirty = unknown) -> Iterator[None]:
-        before, self.figures.state = self.figures.state, state
+    def doing(self, state: MoveState, dirty: Dirty = unknown, reason: str = "") -> Iterator[None]:
+        before = self.figures.state, self.figures.reason
+        self.figures.state, self.figures.reason = state, reason
         if dirty is not unknown:
             self._dirty = dirty
         try:
             yield
         finally:
-            self.figures.state = before
+            self.figures.state, self.figures.reason = before
 
     def copied(self, progress: CopyProgress) -> None:
         self.figures.copied(progress)

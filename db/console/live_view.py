@@ -10,13 +10,24 @@ from typing import Protocol, TypeAlias
 
 
 class MoveState(StrEnum):
-    """The states of a live move, in their order."""
+    """The states of a live move, in their order; failed: a run left it, and none goes on yet."""
 
     COPYING = "copying"
     CATCHING_UP = "catching up"
     STANDING_BY = "standing by"
+    HOLDING = "holding"
+    PAUSED = "paused"
+    GO_ORDERED = "go ordered"
+    WAITING = "waiting because"
     IN_THE_WINDOW = "in the window"
     LIVE = "live"
+    FAILED = "failed because"
+
+    def explained(self, reason: str) -> str:
+        """Return the state with the reason for it; without one, if it needs none."""
+        if not reason:
+            return str(self)
+        return f"{self} {reason}" if self in (MoveState.WAITING, MoveState.FAILED) else f"{self}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +69,8 @@ def unknown() -> int | None:
 class LiveView(Protocol):
     """Shows a live move while it is made. Each method returns at once, and draws nothing while players wait."""
 
-    def doing(self, state: MoveState, dirty: Dirty = unknown) -> AbstractContextManager[None]:
-        """Show this state while the block lasts; within it others may follow."""
+    def doing(self, state: MoveState, dirty: Dirty = unknown, reason: str = "") -> AbstractContextManager[None]:
+        """Show this state while the block lasts; within it others may follow. reason: why, and the next command."""
         ...
 
     def copied(self, progress: CopyProgress) -> None:
@@ -79,8 +90,8 @@ class Unseen:
     """A view that shows nothing."""
 
     @contextmanager
-    def doing(self, state: MoveState, dirty: Dirty = unknown) -> Iterator[None]:
-        del state, dirty
+    def doing(self, state: MoveState, dirty: Dirty = unknown, reason: str = "") -> Iterator[None]:
+        del state, dirty, reason
         yield
 
     def copied(self, progress: CopyProgress) -> None:

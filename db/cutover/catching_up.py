@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from db.cutover import live_record
+from db.cutover import holding, live_record
 from db.cutover.context import RunContext
 from db.cutover.runbook import LeftToGoOn
+from db.ops import orders
 from db.transfer.live.rounds import RoundResult
 from db.transfer.live.session import LiveTransfer
 
@@ -38,6 +39,8 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
     for number in range(1, MOST_ROUNDS + 1):
         context.config.signals.check()
         context.require_lock()
+        if holding.wait_while_paused(context):
+            before, still = None, 0  # The next round has the whole pause to apply, which says nothing of the rates.
         result = live.round()
         live_record.of_round(context, result, live.waiting)
         rows += result.written
@@ -60,10 +63,11 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
 def _too_fast(context: RunContext, before: RoundResult, result: RoundResult) -> LeftToGoOn:
     arrival = result.rows / max(before.seconds, 1e-6)
     apply = result.rows / max(result.seconds, 1e-6)
+    rates = f"{arrival:.0f} rows a second changed by players, {apply:.0f} a second applied"
+    orders.fail(context.conn, context.journal.run, rates)
     return LeftToGoOn(
         "rounds that become shorter",
-        f"{arrival:.0f} rows a second changed by players, {apply:.0f} a second applied; a round takes"
-        f" {result.seconds:.1f} s",
+        f"{rates}; a round takes {result.seconds:.1f} s",
         where=context.env.name,
         do="Players play on the legacy file. Choose a quieter hour and run again: the copy goes on where it is. Or"
         f" undo: invoke cutover --env {context.env.name} --abort",

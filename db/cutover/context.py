@@ -62,16 +62,18 @@ class RunConfig:
     """The configuration of a run: the options of the command, and what a higher layer does for it.
 
     smoke: plays the smoke scenarios. demands: checks of a higher layer. confirm: called after the checks and before any
-    change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
-    and its like; None: those that are installed. folder: where runs are logged. most_seconds: the longest freeze that
-    was approved with a plan. operator_token: what the smoke sends, for a process that is started beside the service.
-    view: shows a live move. provenance: asked when the run begins, for its report.
+    change; may raise Refusal. hold: a live move stays before its window until a go is ordered. dry_run: only make and
+    list the checks. abort: undo an attempt instead. tools: pg_dump and its like; None: those that are installed.
+    folder: where runs are logged. most_seconds: the longest freeze that was approved with a plan. operator_token: what
+    the smoke sends, for a process that is started beside the service. view: shows a live move. provenance: asked when
+    the run begins, for its report.
     """
 
     smoke: Smoke
     demands: tuple[Demand, ...] = ()
     confirm: Callable[[], None] = unasked
     offline: bool = True
+    hold: bool = False
     dry_run: bool = False
     abort: bool = False
     tools: Tools | None = None

@@ -182,7 +182,8 @@ class Observation:
     def _next(self) -> str:
         match self.advice:
             case Ends(command, why, loses):
-                return f"{self._command(command)} ({why}{'; ' + loses if loses else ''})"
+                ordered = self._ordered if command is OperatorCommand.CUTOVER else ""
+                return ordered or f"{self._command(command)} ({why}{'; ' + loses if loses else ''})"
             case Elsewhere(do):
                 return self._elsewhere(do)
             case Settled(next=None):
@@ -200,10 +201,16 @@ class Observation:
     def _elsewhere(self, do: str) -> str:
         holder = self.target.holder if self.target is not None else None
         if holder is not None:
-            return f"{do} It is {holder}."
+            ordered = "" if holder.stopped or self.undoing else self._ordered
+            return ordered or f"{do} It is {holder}."
         if not self.hook:
             return do
         return f"{do} It is {self.hook}. {hooks.to_end(self.hook)}; then: {replace(self, hook='')._next}"
+
+    @property
+    def _ordered(self) -> str:
+        """Return the next command for a live attempt that people's orders hold, pause, or have go on; else ""."""
+        return "" if self.live is None else self.live.next(self.environment)
 
     def _settled(self, command: OperatorCommand) -> str:
         if command is not OperatorCommand.ROLLBACK:

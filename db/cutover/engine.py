@@ -12,7 +12,7 @@ from db.cutover import checks, dry_run, move_status, undoing
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.move_status import MoveStatus, Refuse, SettledMeanwhile
 from db.cutover.report import RunReport, RunVerdict
-from db.cutover.runbook import LeftToGoOn, Runbook, perform
+from db.cutover.runbook import LeftStanding, LeftToGoOn, Runbook, perform
 from db.environments import Environment
 
 
@@ -100,7 +100,7 @@ def _cross(context: RunContext, runbook: Runbook) -> None:
             perform(context, step)
             context.check_deadline()
         perform(context, runbook.point_of_no_return)
-    except LeftToGoOn:
+    except (LeftToGoOn, LeftStanding):
         raise
     except (Exception, KeyboardInterrupt) as cause:  # undone and raised again, whatever it is
         if not runbook.undo:

@@ -35,6 +35,15 @@ STAND_BY = Step(
     " player was proven at one instant, while players played",
     on_failure="It undoes itself. The message names what differs, or the scenario.",
 )
+HOLD = Step(
+    "6",
+    "hold",
+    "no order keeps the window from coming",
+    None,
+    live_steps.hold,
+    detail="with `--hold`: a round each ten seconds, until `--go` was ordered and taken; without it: no wait",
+    on_failure="It undoes itself, but for Ctrl-C, after which the copy stays: run again, and it holds again.",
+)
 WINDOW = Step(
     "7",
     "window",
@@ -91,7 +100,7 @@ FIRST_SNAPSHOT_OF_THE_INSTANT = dataclasses.replace(
 
 LIVE_CUTOVER = dataclasses.replace(
     CUTOVER,
-    steps=(SNAPSHOT, MIGRATE, COPY, STAND_BY),
+    steps=(SNAPSHOT, MIGRATE, COPY, STAND_BY, HOLD),
     point_of_no_return=WINDOW,
     then=(SWITCH_AFTERWARDS, INSTANT, FIRST_SNAPSHOT_OF_THE_INSTANT, CAPTURE_OFF, DUMP_AFTERWARDS),
     released=(),

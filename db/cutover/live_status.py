@@ -8,18 +8,31 @@ from db.console.live_view import MoveState
 from db.counts import counted
 from db.cutover.probes import CaptureState, CopyState, TargetState
 from db.ops import Phase
+from db.ops.orders import Go, Orders
 from game.legacy.fence_schema import FenceMark
 
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """The state of a live attempt, and why it is in it."""
+    """The state of a live attempt, and why it is in it.
+
+    options, does: of the cutover's next command, and what it does; "" where the stores alone decide what is next.
+    """
 
     state: MoveState
     reason: str
+    options: str = ""
+    does: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state}: {self.reason}"
+        return self.state.explained(self.reason)
+
+    def next(self, environment: str) -> str:
+        """Return the next command with what it does; "" where the stores alone decide it."""
+        if not self.options:
+            return ""
+        cutover = f"invoke cutover --env {environment}"
+        return f"{cutover} {self.options} ({self.does.format(cutover)})"
 
 
 def of(mark: FenceMark, capture: CaptureState | None, target: TargetState) -> LiveStatus | None:
@@ -42,9 +55,43 @@ def _before(mark: FenceMark, capture: CaptureState, target: TargetState) -> Live
     waits = "waits" if capture.waiting == 1 else "wait"
     nobody = "" if target.holder else "; no run is at work on it"
     left = f"{counted(capture.waiting, 'changes')} of players {waits}{nobody}"
+    if target.orders is not None and (ordered := _ordered(target.orders, left, at_work=bool(target.holder))):
+        return ordered
     copied = next((copy for copy in target.copies if copy.log == capture.log), CopyState(capture.log, 0, beyond=False))
     if not copied.beyond and copied.players < capture.players:
         return LiveStatus(MoveState.COPYING, f"{copied.players:,} of {counted(capture.players, 'players')}; {left}")
     if not target.proven:
         return LiveStatus(MoveState.CATCHING_UP, f"every player is copied; {left}")
     return LiveStatus(MoveState.STANDING_BY, f"every player was proven at one instant; {left}")
+
+
+_ABORT = "--abort undoes it"
+
+
+def _ordered(orders: Orders, left: str, *, at_work: bool) -> LiveStatus | None:
+    """Return the state that people's orders brought the attempt to; None if it goes on by itself."""
+    if orders.failed and not at_work:
+        return LiveStatus(MoveState.FAILED, f"{orders.failed}; {left}")
+    if orders.paused:
+        then = "" if at_work else "; no run is at work on it: then {0} --no-offline"
+        reason = f"by {orders.paused_by} at {orders.paused_at}; {left}"
+        return LiveStatus(MoveState.PAUSED, reason, "--resume", f"has it go on{then}")
+    if orders.go is Go.HOLDING:
+        reason = f"until a go is ordered; {left}"
+        if at_work:
+            return LiveStatus(MoveState.HOLDING, reason, "--go", "orders the window")
+        return LiveStatus(MoveState.HOLDING, reason, "--no-offline", f"goes on, and holds again; {_ABORT}")
+    return _going(orders, left, at_work=at_work)
+
+
+def _going(orders: Orders, left: str, *, at_work: bool) -> LiveStatus | None:
+    """Return the state of an attempt whose go was ordered, or that waits on its way to the window."""
+    ordered = orders.go in (Go.ORDERED, Go.TAKEN) and bool(orders.go_by)
+    by = f"by {orders.go_by} at {orders.go_at}"
+    if not at_work:
+        goes_on = f"goes on to the window; with --hold it holds instead; {_ABORT}"
+        return LiveStatus(MoveState.GO_ORDERED, f"{by}; {left}", "--no-offline", goes_on) if ordered else None
+    back = ("--hold", "takes the go back, if it comes in time") if orders.go is Go.ORDERED else ()
+    if orders.waiting:
+        return LiveStatus(MoveState.WAITING, f"{orders.waiting}; {left}", *back)
+    return LiveStatus(MoveState.GO_ORDERED, f"{by}; {left}", *back) if ordered else None

@@ -13,14 +13,24 @@ from typing import Any
 from psycopg import sql
 
 from db import tables as db_tables
-from db.console.live_view import MoveState
+from db.console.live_view import CopyProgress, MoveState
 from db.counts import counted
-from db.cutover import catching_up, cutover_steps, instant, live_record, pointer, services, switch, window
+from db.cutover import (
+    catching_up,
+    cutover_steps,
+    holding,
+    instant,
+    live_record,
+    pointer,
+    services,
+    switch,
+    window,
+)
 from db.cutover.context import RunContext
 from db.legacy.source import opened
-from db.ops import Phase, fence
+from db.ops import Phase, fence, orders
 from db.transfer.live import capture, session
-from db.transfer.live.session import LiveTransfer
+from db.transfer.live.session import FrozenProof, LiveTransfer
 from game import tables
 
 Facts = dict[str, Any]
@@ -43,12 +53,18 @@ def transfer_of(context: RunContext) -> LiveTransfer:
 def copy(context: RunContext) -> Facts:
     """Do step 5: turn capture on, copy every row in batches, and apply rounds until one is short."""
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
+    holding.begin(context)
     live = transfer_of(context)
     log = live.begin()
     view, waiting = context.config.view, partial(capture.waiting, context.env.legacy.path)
     with view.doing(MoveState.COPYING, waiting):
         with live_record.of_batches(context) as seen:
-            rows = live.copy(log, seen)
+
+            def seen_unless_paused(progress: CopyProgress) -> None:
+                seen(progress)
+                holding.wait_while_paused(context)
+
+            rows = live.copy(log, seen_unless_paused)
         with view.doing(MoveState.CATCHING_UP):
             caught = catching_up.catch_up(context, live)
     aside, held = live.gate(context.env.policy.max_held)
@@ -66,12 +82,14 @@ def stand_by(context: RunContext) -> Facts:
 
 
 def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
+    holding.wait_while_paused(context)
     for table in (*tables.ALL, *db_tables.ALL):
         context.conn.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table.name)))
     offered = {} if _offered(context) else switch.offer(context, context.env.target, context.env.target.as_text())
+    holding.wait_while_paused(context)
     played = _smoke(context)
-    frozen = live.prove(context.config.progress, partial(live_record.of_round, context))
-    context.held.record_proof()
+    holding.wait_while_paused(context)
+    frozen = _proven(context, live)
     if context.instant is None:
         context.instant = context.enter(instant.standing_by(context.env.target_direct))
     aside, held = live.gate(context.env.policy.max_held)
@@ -90,6 +108,21 @@ def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
     }
     context.journal.write("counts", **counts)
     return counts | played | offered
+
+
+def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
+    frozen = live.prove(context.config.progress, partial(live_record.of_round, context))
+    context.held.record_proof()
+    return frozen
+
+
+def hold(context: RunContext) -> Facts:
+    """6: stay there for as long as people ordered it, until the go is taken."""
+    live = transfer_of(context)
+    facts = holding.until_go(context, live, partial(_proven, context, live))
+    if facts["rounds"]:  # The session of the instant has idled all the while, and may have been cut.
+        context.instant = context.enter(instant.standing_by(context.env.target_direct))
+    return facts
 
 
 def _offered(context: RunContext) -> bool:
@@ -137,4 +170,5 @@ def first_snapshot(context: RunContext) -> Facts:
 def capture_off(context: RunContext) -> None:
     """Do step 9: remove the log and its triggers from the legacy file, which stays fenced, as the game left it."""
     context.require_lock()
-    session.end(context.env.legacy.path)
+    orders.end(context.conn)
+    session.end(context.env.legacy.path)  # Last: it is what says that this step is done.

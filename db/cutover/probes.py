@@ -13,9 +13,10 @@ from db.cutover.context import FAILURES
 from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.legacy.opening import reading
-from db.ops import Phase, emergency, fence, locks
+from db.ops import Phase, emergency, fence, locks, orders
 from db.ops.emergency import Emergency
 from db.ops.locks import Holder
+from db.ops.orders import Orders
 from db.schema import migrate
 from db.transfer.live import capture as live_capture
 from game.legacy import capture_schema
@@ -79,7 +80,8 @@ class CopyState:
 class TargetState(Control):
     """The state of Postgres. schema: its revision. rows: whether a table of the game has any.
 
-    inconsistent: tables whose trigger differs from the fence's state. proven: the run's copy was.
+    inconsistent: tables whose trigger differs from the fence's state. proven: the run's copy was. orders: those for the
+    run's live attempt.
     """
 
     fence: Fence
@@ -88,6 +90,7 @@ class TargetState(Control):
     rows: bool
     proven: bool = False
     copies: tuple[CopyState, ...] = ()
+    orders: Orders | None = None
 
 
 class Depth(StrEnum):
@@ -192,6 +195,7 @@ def _target(conn: ops.Connection, control: Control) -> TargetState:
         rows=rows,
         proven=bool(schema) and control.run is not None and ops.is_proven(conn, control.run),
         copies=_copies(conn, control.run) if schema else (),
+        orders=orders.read(conn, control.run),
     )
 
 

@@ -14,6 +14,7 @@ from db.cutover.report import RunVerdict, StepStatus
 from db.environments import Environment
 from db.errors import Failure, Inconclusive
 from db.ops import Phase
+from db.processes.interruption import Interrupted
 from game.redaction import redact
 
 
@@ -82,6 +83,10 @@ class RunOf(Protocol):
 
 class LeftToGoOn(Inconclusive):
     """Raised by a step that another run can go on from and that players do not notice: nothing is undone."""
+
+
+class LeftStanding(Interrupted):
+    """Raised where a signal ends a run that holds or is paused: nothing is undone, and another run goes on from it."""
 
 
 def never(status: MoveStatus) -> bool:

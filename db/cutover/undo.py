@@ -11,7 +11,7 @@ from db.cutover import journal as journals
 from db.cutover.context import READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turning
 from db.environments import Environment
-from db.ops import Phase
+from db.ops import Phase, orders
 from game import urls
 from game.errors import BadUrl
 from game.legacy import capture_schema
@@ -39,6 +39,7 @@ def unfence(context: RunContext) -> None:
     phases = (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
     with turning(context, "open", phases=phases, owner_check=owner_check) as connection:
         capture_schema.drop(connection)  # Of a live copy, which is over with its attempt.
+    orders.end(context.conn)
     if not was_open:  # Else read-only ended when an earlier run opened it.
         context.journal.write(READ_ONLY_ENDS)
 

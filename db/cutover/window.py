@@ -28,7 +28,7 @@ from db.cutover.ports import Observer
 from db.cutover.turning import turning
 from db.cutover.watchdog import Watchdog
 from db.errors import Failure, ToolError
-from db.ops import Phase, fence
+from db.ops import Phase, fence, orders
 from db.transfer.live.session import LiveTransfer
 from game.errors import StoreUnavailable
 from game.legacy import capture_schema, sqlite_values
@@ -93,6 +93,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
             except WindowMissed as error:
                 context.journal.write("window missed", attempt=attempt, found=error.found)
                 context.config.progress.say(f"     the window was opened again: {error.found}")
+                orders.wait(context.conn, context.journal.run, f"a window was opened again: {error.found}")
                 if attempt == ATTEMPTS:
                     raise
     raise AssertionError("the last attempt returns or raises")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from harness.cli.framework import Consent, MoveOptions, Whole, task
+from harness.cli.framework import Consent, MoveOptions, OrderOptions, Whole, task
 from harness.cli.framework.running import confirmation, leave
 from harness.cli.texts import JSON
 
@@ -18,26 +18,41 @@ if TYPE_CHECKING:
     from db.environments import Environment
 
 
+ORDERS = ["hold", "go", "pause", "resume"]
+
+
 @task(
     help={
         "certificate": "the gate's report; out/certificate-ENV.json by default",
         "plan": "the JSON of a dry run; anything unlike it is refused",
         "json": JSON,
     },
-    ignores={"abort": ["certificate", "plan"]},
+    ignores={
+        "abort": ["certificate", "plan", *ORDERS],
+        "dry-run": ORDERS,
+        "go": ["hold", "pause", "resume"],
+        "pause": ["hold", "resume"],
+        "resume": ["hold"],
+    },
 )
 def cutover(
     _c: Context,
     move: MoveOptions = MoveOptions(),
+    order: OrderOptions = OrderOptions(),
     consent: Consent = Consent(),
     certificate: str = "",
     plan: str = "",
     json: str = "",
 ) -> None:
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
-    from harness.cli.commands import cutovers
+    from harness.cli.commands import cutovers, orders
 
-    _move(move, consent, json, "cutover", "to Postgres", partial(cutovers.cutover, certificate=certificate, plan=plan))
+    if orders.is_order(move, order):
+        given = {"certificate": certificate, "plan": plan}
+        _order(move, order, consent, json, [name for name, value in given.items() if value])
+        return
+    run = partial(cutovers.cutover, certificate=certificate, plan=plan)
+    _move(move, consent, json, "cutover", "to Postgres", run, hold=order.hold)
 
 
 @task(
@@ -72,6 +87,7 @@ def _move(
     verb: str,
     where: str,
     run: Callable[[Environment, RunConfig], RunReport],
+    hold: bool = False,
 ) -> None:
     """Run a move of one direction, or its dry run or abort; show it, and end with its exit code."""
     from db import environments
@@ -86,9 +102,29 @@ def _move(
         cutovers.end_with(target, out, signals, dry_run=move.dry_run)
         cutovers.show_settings(target, out)
         confirmed = confirmation(out, move.env, consent, move.dry_run)
-        options = {"offline": move.offline, "dry_run": move.dry_run, "abort": move.abort}
+        options = {"offline": move.offline, "dry_run": move.dry_run, "abort": move.abort, "hold": hold}
         with move_pages.written(target, verb, out):
             report = run(target, cutovers.configure(target, where, confirmed, out, **options))
         cutovers.show(report, out)
         out.json(report)
     leave(cutovers.exit_code(report))
+
+
+def _order(move: MoveOptions, order: OrderOptions, consent: Consent, json: str, given: list[str]) -> None:
+    """Order something of a live cutover that is under way; show what became of it."""
+    from db import environments
+    from db.confirmation import require_same_name
+    from db.console.output import outcome
+    from db.processes.interruption import Signals
+    from harness.cli.commands import orders
+
+    with Signals() as signals, outcome(json or None) as out:
+        out.signals = signals
+        orders.check(move, order, given)
+        require_same_name(move.env, consent.confirm)
+        act = orders.of(order, lambda: confirmation(out, move.env, consent))
+        target = environments.load(move.env)
+        orders.end_with(target, out)
+        report = act(target)
+        orders.show(report, out)
+        out.json(report)

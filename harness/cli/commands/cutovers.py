@@ -62,7 +62,15 @@ def end_with(env: Environment, out: Output, signals: Signals, *, dry_run: bool) 
 
 
 def configure(
-    env: Environment, where: str, confirm: Confirm, out: Output, *, offline: bool, dry_run: bool, abort: bool
+    env: Environment,
+    where: str,
+    confirm: Confirm,
+    out: Output,
+    *,
+    offline: bool,
+    dry_run: bool,
+    abort: bool,
+    hold: bool = False,
 ) -> RunConfig:
     """Return the configuration of a run: the options of the command, with the smoke and what is asked first.
 
@@ -77,6 +85,7 @@ def configure(
         demands=DEMANDS,
         confirm=partial(confirm, change),
         offline=offline,
+        hold=hold,
         dry_run=dry_run,
         abort=abort,
         progress=out.progress,

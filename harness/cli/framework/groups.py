@@ -33,6 +33,21 @@ class MoveOptions:
     abort: bool = _option("undo what was begun, wholly", default=False)
 
 
+@dataclass(frozen=True, slots=True)
+class OrderOptions:
+    """The options of a live cutover that holds, and those that order something of one from another terminal."""
+
+    hold: bool = _option("stay before the window until --go; without --no-offline: take a go back", default=False)
+    go: bool = _option("have the tool that holds go through its window", default=False)
+    pause: bool = _option("have the tool that copies pause", default=False)
+    resume: bool = _option("have it go on", default=False)
+
+    @property
+    def named(self) -> str:
+        """Return the name of the option that is given; "" if none is."""
+        return next((one.name for one in fields(self) if getattr(self, one.name)), "")
+
+
 def single_options(body: Callable[..., None]) -> tuple[Callable[..., None], dict[str, str]]:
     """Return a task's body as a function of single options, as Invoke reads them, and the help of those in groups.
 

@@ -100,6 +100,32 @@ def test_the_table_fits_the_terminal(width: int, state: MoveState) -> None:
     assert str(state) in console.file.getvalue()
 
 
+REASON = "until a go is ordered: invoke cutover --env production --go"
+
+
+def test_a_state_that_people_ordered_is_shown_with_its_reason_and_the_next_command() -> None:
+    lines: list[str] = []
+    view = LiveLines(Plain(lines.append), quiet=False)
+    view.figures.now = clock = Clock()
+    view._printed_at = clock.at
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    screen = LiveScreen(console)
+    for each in (view, screen):
+        with each.doing(MoveState.CATCHING_UP), each.doing(MoveState.HOLDING, lambda: 7, REASON):
+            clock.at += 10.0
+            each.applied(RoundProgress(1, 2, 2, 0.1, read_at=clock.at))
+            console.print(screen._table())
+            with each.doing(MoveState.WAITING, reason="every player is proven again"):
+                assert each.figures.line().startswith("waiting because every player is proven again (")
+            assert each.figures.line().startswith(f"holding: {REASON} (")
+        assert each.figures.reason == ""
+    assert lines == [
+        f"     holding: {REASON} (7 changes waiting, rounds 1; the last: 2 rows of 1 player in 100 ms, lag 0 ms)"
+    ]
+    assert isinstance(console.file, io.StringIO)
+    assert f"holding: {REASON}" in " ".join(console.file.getvalue().split())
+
+
 def test_the_bar_has_the_recent_rate_and_the_time_left_at_it() -> None:
     amount = live_screen.RecentAmount("copying", 100, 1_100, "players", 500.0, 10.0)
     assert (amount.rate, amount.left) == ("10 players/s", "0:01:40 left")

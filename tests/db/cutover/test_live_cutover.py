@@ -20,6 +20,7 @@ from db.snapshots import Label, Side, Snapshot
 from db.transfer.live.session import LiveTransfer
 from game.legacy import capture_schema, sqlite_values
 from game.tables import LEGACY_PREFIX
+from harness.cli.commands import environment_status
 from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, run_cutover, world
 from tests.db.transfer.transferring import value
 
@@ -182,6 +183,9 @@ def test_players_who_write_faster_than_rounds_apply_end_it_with_both_rates(
     with pytest.raises(Inconclusive, match=r"50 .*a second|25 rows a second"):
         world.cutover(offline=False)
     assert (world.phase(), world.legacy_fence()) == ("loading", "open")
+    rows = dict(environment_status.status(world.env).rows)
+    assert rows["move"].startswith("failed because 25 rows a second changed by players, 25 a second applied; ")
+    assert "invoke cutover --env test --no-offline" in rows["next"]
     monkeypatch.setattr(LiveTransfer, "round", real)
     world.cutover(offline=False)
     world.assert_whole_on_postgres()

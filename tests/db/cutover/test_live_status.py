@@ -15,6 +15,7 @@ from db.cutover.probes import CaptureState, CopyState, TargetState
 from db.errors import Refusal, ToolError
 from db.ops import Phase
 from db.ops.locks import Holder
+from db.ops.orders import Go, Orders
 from game.legacy.fence_schema import FenceMark
 from harness.cli.commands import environment_status, move_pages
 from harness.report import move
@@ -54,6 +55,58 @@ def test_a_window_and_what_follows_it_are_named() -> None:
     assert state_of(FENCED, holder=HOLDER) == "in the window: the legacy file is fenced"
     assert "the watchdog opens the file" in state_of(FENCED)
     assert state_of(phase=Phase.LIVE).startswith("live: players play on Postgres")
+
+
+ORDERS = Orders(RUN, Go.HOLDING, "", "", "", "", "", "")
+ORDERED = replace(ORDERS, go=Go.ORDERED, go_by="hana on db-1", go_at="2027-01-15 08:00:00 UTC")
+PAUSED = replace(ORDERS, paused_by="hana on db-1", paused_at="2027-01-15 08:00:00 UTC")
+BY = "by hana on db-1 at 2027-01-15 08:00:00 UTC; "
+CUTOVER = "invoke cutover --env test"
+
+
+@pytest.mark.parametrize(
+    ("orders", "state", "at_work", "alone"),
+    [
+        (
+            ORDERS,
+            "holding: until a go is ordered; ",
+            "--go (orders the window)",
+            "--no-offline (goes on, and holds again",
+        ),
+        (PAUSED, f"paused: {BY}", "--resume (has it go on)", "--resume (has it go on; no run is at work on it: then"),
+        (ORDERED, f"go ordered: {BY}", "--hold (takes the go back", "--no-offline (goes on to the window; with --hold"),
+        (replace(ORDERED, go=Go.TAKEN), f"go ordered: {BY}", "", "--no-offline (goes on to the window; with --hold"),
+        (
+            replace(ORDERED, waiting="all is proven again"),
+            None,
+            "--hold (takes the go back",
+            "--no-offline (goes on to",
+        ),
+        (replace(ORDERS, go=Go.ASKED), "standing by: every player was proven", "", ""),
+        (replace(ORDERS, go=Go.UNASKED), "standing by: every player was proven", "", ""),
+    ],
+)
+def test_what_people_ordered_is_told_with_the_next_command(
+    orders: Orders, state: str | None, at_work: str, alone: str
+) -> None:
+    for holder, options in ((HOLDER, at_work), (None, alone)):
+        target = replace(
+            TARGET, orders=orders, proven=True, holder=holder, copies=(CopyState("log", 20_000, beyond=True),)
+        )
+        seen = live_status.of(OPEN, CAPTURE, target)
+        assert seen is not None
+        waits = state or ("waiting because all is proven again; " if holder else f"go ordered: {BY}")
+        assert str(seen).startswith(waits)
+        assert str(seen).endswith("; no run is at work on it") is (holder is None)
+        assert seen.next("test").startswith(f"{CUTOVER} {options}" if options else "")
+        assert bool(options) == bool(seen.next("test"))
+
+
+def test_why_a_run_left_an_attempt_is_told_until_another_goes_on() -> None:
+    failed = replace(ORDERS, go=Go.UNASKED, failed="players write too fast")
+    assert state_of(orders=failed).startswith("failed because players write too fast; ")
+    assert not state_of(orders=failed, holder=HOLDER).startswith("failed")
+    assert state_of(FENCED, orders=ORDERED, holder=HOLDER).startswith("in the window: ")
 
 
 @pytest.mark.parametrize("phase", [Phase.EMPTY, Phase.ABORTED, Phase.RETURNED])

@@ -1,0 +1,148 @@
+"""Holds and pauses a live attempt as people order it, see db.ops.orders; players play on the legacy file meanwhile.
+
+A pause begins after the batch or the round that is under way. A run that a signal ends here leaves the attempt as it
+is: the copy stays, change capture stays on, and what was ordered stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from db.console.live_view import MoveState
+from db.cutover import live_record
+from db.cutover.context import FAILURES, RunContext
+from db.cutover.runbook import LeftStanding
+from db.ops import orders
+from db.ops.orders import Go, Orders
+from db.processes.interruption import Interrupted
+from db.transfer.live import capture
+from db.transfer.live.session import LiveTransfer
+
+ROUND_SECONDS = 10.0
+"""Between two rounds of a run that holds: each leaves dead rows in Postgres and pages in its log."""
+
+LOOK_SECONDS = 0.2
+"""Between two looks at what was ordered: one row of Postgres, by its key."""
+
+PROOF_SECONDS = 600.0
+"""A proof that is older is made again before the window: since then only the rounds say that the copy is right."""
+
+
+def begin(context: RunContext) -> None:
+    """Have people's orders reach this run. What was ordered of it stands, unless it is to hold now."""
+    orders.begin(context.conn, context.journal.run, hold=context.config.hold)
+
+
+def wait_while_paused(context: RunContext) -> bool:
+    """Return once the attempt is not paused; True if it was. Raises LeftStanding at a signal."""
+    order = _read(context)
+    if order is None or not order.paused:
+        return False
+    reason = f"{by(order)}; to go on: {command(context, '--resume')}"
+    context.config.progress.say(f"     paused {reason}")
+    context.journal.write("paused", by=order.paused_by)
+    with _left_standing(context), context.config.view.doing(MoveState.PAUSED, reason=reason):
+        while (order := _read(context)) is not None and order.paused:
+            _look_later(context)
+    context.config.progress.say("     resumed")
+    context.journal.write("resumed")
+    return True
+
+
+def until_go(context: RunContext, live: LiveTransfer, prove: Callable[[], object]) -> dict[str, Any]:
+    """Stay before the window, with a round each ten seconds, until the go is taken. prove: makes the proof again."""
+    began, rounds = time.monotonic(), 0
+    with _left_standing(context):
+        if _taken(context, prove):
+            return {"rounds": rounds}
+        reason = f"until a go is ordered: {command(context, '--go')}"
+        context.config.progress.say(f"     holding {reason}")
+        dirty = partial(capture.waiting, context.env.legacy.path)
+        with context.config.view.doing(MoveState.HOLDING, dirty, reason):
+            while not _taken(context, prove):
+                wait_while_paused(context)
+                orders.stand_ready(context.conn, context.journal.run)
+                live_record.of_round(context, live.round(), live.waiting)
+                context.config.observer("at", "hold")
+                rounds += 1
+                _wait_for_an_order(context)
+    return {"rounds": rounds, "held_seconds": round(time.monotonic() - began, 3)}
+
+
+def by(order: Orders) -> str:
+    """Say who paused the attempt, and when."""
+    return f"by {order.paused_by} at {order.paused_at}"
+
+
+def command(context: RunContext, options: str) -> str:
+    """Return a command of this environment's cutover."""
+    return f"invoke cutover --env {context.env.name} {options}"
+
+
+def _taken(context: RunContext, prove: Callable[[], object]) -> bool:
+    """Take the go if that may be; before it make the proof again, if it has become old."""
+    order = _read(context)
+    if order is not None and order.go in (Go.UNASKED, Go.ORDERED, Go.TAKEN) and not order.paused:
+        _prove_again(context, prove)
+    return orders.take(context.conn, context.journal.run)
+
+
+def _prove_again(context: RunContext, prove: Callable[[], object]) -> None:
+    age = orders.proven_seconds(context.conn, context.journal.run)
+    if age is not None and age <= PROOF_SECONDS:
+        return
+    old = "none of this run stands" if age is None else f"the last proof is {age / 60:.0f} minutes old"
+    reason = f"every player is proven again: {old}"
+    context.config.progress.say(f"     waiting because {reason}")
+    orders.wait(context.conn, context.journal.run, reason)
+    with context.config.view.doing(MoveState.WAITING, reason=reason):
+        context.config.observer("at", "proven again")
+        prove()
+    orders.wait(context.conn, context.journal.run, "")
+
+
+def _wait_for_an_order(context: RunContext) -> None:
+    until = time.monotonic() + ROUND_SECONDS
+    while time.monotonic() < until:
+        order = _read(context)
+        if order is None or order.paused or order.go is not Go.HOLDING:
+            return
+        _look_later(context)
+
+
+def _read(context: RunContext) -> Orders | None:
+    """Read the orders on the connection that holds the lock: a lock that is lost ends the wait."""
+    context.config.signals.check()
+    return orders.read(context.conn, context.journal.run)
+
+
+def _look_later(context: RunContext) -> None:
+    context.config.signals.check()
+    time.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def _left_standing(context: RunContext) -> Iterator[None]:
+    """Make of a signal a LeftStanding, and say what stays."""
+    try:
+        yield
+    except LeftStanding:
+        raise
+    except KeyboardInterrupt as error:
+        raise _left(context, error) from error
+    except FAILURES:
+        # The module sqlite3 makes an error of its own of what a handler raises.
+        try:
+            context.config.signals.check()
+        except Interrupted as error:
+            raise _left(context, error) from error
+        raise
+
+
+def _left(context: RunContext, signal: KeyboardInterrupt) -> LeftStanding:
+    context.config.progress.say("     nothing is undone: the copy, change capture and what was ordered stay")
+    return LeftStanding(str(signal))

@@ -1,0 +1,253 @@
+"""Orders a live attempt to hold, to go, to pause or to resume, from another terminal than that of its tool.
+
+Each order is one conditional UPDATE with the attempt's run, so it is in time, or it is refused and changes nothing.
+Errors: Refusal with nothing changed; Failure where the order stands and the tool that is to follow it is gone;
+Inconclusive where Postgres stops answering.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+import psycopg
+
+from db import ops
+from db.confirmation import Change, Confirm, require_own
+from db.environments import Environment
+from db.errors import Failure, Inconclusive, Refusal
+from db.ops import Connection, Phase, locks, orders
+from db.ops.locks import Holder
+from db.ops.orders import Go, Orders
+from db.processes import operator
+from game.redaction import redact
+
+TAKEN_SECONDS = 10.0
+"""How long whoever ordered the go waits to see what becomes of it; the tool looks five times a second."""
+
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReport:
+    """An order that counts. outcome: live, taken, ordered, held, paused or resumed.
+
+    changed: False if it was so already. said: the same in a sentence.
+    """
+
+    environment: str
+    run: str
+    outcome: str
+    changed: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The live attempt that is under way. holder: who holds the run lock for it, None if no tool is at work."""
+
+    run: str
+    orders: Orders
+    holder: Holder | None
+
+
+def go(env: Environment, confirm: Confirm) -> OrderReport:
+    """Order the window of a tool that holds, and wait some seconds to see what becomes of the order."""
+    with _asking(env) as conn:
+        attempt = _attempt(env, conn)
+        _require_tool(env, attempt)
+        confirm(Change(env, f"has run {attempt.run} move the live game to Postgres: {env.target.redacted}"))
+        changed = orders.order_go(conn, attempt.run, operator.name())
+        if not changed:
+            attempt = _attempt(env, conn)
+            if attempt.orders.go not in (Go.ORDERED, Go.TAKEN):
+                _refuse_go(env, attempt)
+        return _seen(env, conn, attempt.run, changed=changed)
+
+
+def hold(env: Environment) -> OrderReport:
+    """Take a go back, or have a run hold that goes on by itself. Asks nobody: it only keeps the window from coming."""
+    require_own(env)
+    with _asking(env) as conn:
+        attempt = _attempt(env, conn)
+        changed = orders.order_hold(conn, attempt.run)
+        now = _attempt(env, conn)
+        if now.orders.go is Go.TAKEN:
+            _too_late(env, now)
+        if not changed:
+            said = f"run {now.run} is to hold already"
+        elif attempt.orders.go is Go.ORDERED:
+            said = f"the go that {attempt.orders.go_by} ordered is taken back: run {now.run} holds"
+        else:
+            said = f"run {now.run} is to hold before its window"
+        return _report(env, now, "held", changed, said)
+
+
+def pause(env: Environment) -> OrderReport:
+    """Pause the copy and the rounds. Asks nobody: it only takes load away, and changes nothing of the game's."""
+    require_own(env)
+    with _asking(env) as conn:
+        attempt = _attempt(env, conn)
+        changed = orders.order_pause(conn, attempt.run, operator.name())
+        now = _attempt(env, conn)
+        if not now.orders.paused:
+            if now.orders.go is Go.ORDERED:
+                raise Refusal(
+                    "an attempt without a go",
+                    f"a go that {now.orders.go_by} ordered at {now.orders.go_at}",
+                    where=f"run {now.run}",
+                    do=f"Nothing was changed. Take it back first: invoke cutover --env {env.name} --hold.",
+                )
+            _too_late(env, now)
+        stands = "is paused" if changed else "is paused already"
+        said = f"run {now.run} {stands}, by {now.orders.paused_by} at {now.orders.paused_at}"
+        return _report(env, now, "paused", changed, said)
+
+
+def resume(env: Environment, confirm: Confirm) -> OrderReport:
+    """Have a paused attempt go on."""
+    with _asking(env) as conn:
+        attempt = _attempt(env, conn)
+        confirm(Change(env, f"has run {attempt.run} copy the live game to Postgres: {env.target.redacted}"))
+        changed = orders.order_resume(conn, attempt.run)
+        now = _attempt(env, conn)
+        said = f"run {now.run} {'goes on' if changed else 'is not paused'}"
+        return _report(env, now, "resumed", changed, said)
+
+
+@contextmanager
+def _asking(env: Environment) -> Iterator[Connection]:
+    with ops.connect(env.target_direct, application="sudamr order") as conn:
+        try:
+            yield conn
+        except psycopg.OperationalError as error:
+            raise Inconclusive(
+                "Postgres to say if the order counts",
+                f"it stopped answering: {redact(str(error).splitlines()[0])}",
+                where=env.target_direct.redacted,
+                do=f"Bring it back; what counts is named by: invoke status --env {env.name}",
+            ) from error
+
+
+def _attempt(env: Environment, conn: Connection) -> Attempt:
+    """Return the live attempt that is under way. Raises Refusal if none is, or it is past its point of no return."""
+    ops.require_marker(conn, env.name)
+    phase, run = ops.phase(conn), ops.phase_run(conn)
+    if phase is Phase.LIVE:
+        raise Refusal(
+            "a live cutover before its point of no return",
+            f"run {run}, which is past it: the phase is live",
+            where=env.target_direct.redacted,
+            do=f"It is too late, and nothing was changed. The next command: invoke status --env {env.name}",
+        )
+    if phase is not Phase.LOADING or run is None or ops.is_trial(run):
+        raise Refusal(
+            "a live cutover under way",
+            f"none: the phase is {phase}",
+            where=env.target_direct.redacted,
+            do=f"Nothing was changed. To begin one that holds: invoke cutover --env {env.name} --no-offline --hold.",
+        )
+    if (standing := orders.read(conn, run)) is None:
+        raise Refusal(
+            "an attempt that copies while players play",
+            f"run {run}, which copies offline, or has not begun to copy",
+            where=env.target_direct.redacted,
+            do=f"Nothing was changed. Where it stands: invoke status --env {env.name}",
+        )
+    holder = locks.holder(conn)
+    return Attempt(run, standing, holder if holder is not None and holder.run == run else None)
+
+
+def _require_tool(env: Environment, attempt: Attempt) -> None:
+    """Raise Refusal if no tool is at work that could take a go."""
+    if attempt.holder is None:
+        raise Refusal(
+            "a tool that holds",
+            "none at work",
+            where=f"run {attempt.run}",
+            do=f"Nothing was changed. First go on with the attempt: invoke cutover --env {env.name} --no-offline.",
+        )
+    if attempt.holder.stopped:
+        raise Refusal(
+            "a tool that is at work",
+            f"one that is stopped: {attempt.holder}",
+            where=f"run {attempt.run}",
+            do=f"Nothing was changed. kill -9 {attempt.holder.pid} is safe; then go on with the attempt:"
+            f" invoke cutover --env {env.name} --no-offline.",
+        )
+
+
+def _refuse_go(env: Environment, attempt: Attempt) -> NoReturn:
+    """Raise Refusal: the attempt does not hold, or is paused."""
+    standing = attempt.orders
+    if standing.paused:
+        raise Refusal(
+            "an attempt that goes on",
+            f"one that {standing.paused_by} paused at {standing.paused_at}",
+            where=f"run {attempt.run}",
+            do=f"Nothing was changed. First: invoke cutover --env {env.name} --resume.",
+        )
+    if standing.go is Go.UNASKED:
+        raise Refusal(
+            "an attempt that holds",
+            "one that goes through its window by itself once it is ready",
+            where=f"run {attempt.run}",
+            do=f"Nothing was changed. To have it hold: invoke cutover --env {env.name} --hold.",
+        )
+    raise Refusal(
+        "an attempt that holds",
+        "one that is not ready yet",
+        where=f"run {attempt.run}",
+        do=f"Nothing was changed. Order the go again once this says holding: invoke status --env {env.name}",
+    )
+
+
+def _too_late(env: Environment, attempt: Attempt) -> NoReturn:
+    """Raise Refusal: the go was taken. A tool that took it and is gone left an attempt that can be made to hold."""
+    again = f"The tool that took it is gone; go on, and hold: invoke cutover --env {env.name} --no-offline --hold."
+    raise Refusal(
+        "an attempt whose go was not taken yet",
+        "one whose window follows at once" if attempt.holder else "one that took its go",
+        where=f"run {attempt.run}",
+        do=f"It is too late, and nothing was changed. The next command: invoke status --env {env.name}"
+        if attempt.holder
+        else f"Nothing was changed. {again}",
+    )
+
+
+def _report(env: Environment, now: Attempt, outcome: str, changed: bool, said: str) -> OrderReport:
+    nobody = "" if now.holder else "; no tool is at work on it"
+    return OrderReport(env.name, now.run, outcome, changed, f"{said}{nobody}.")
+
+
+def _seen(env: Environment, conn: Connection, run: str, *, changed: bool) -> OrderReport:
+    """Wait for what becomes of a go: the window, or a reason why it does not come yet."""
+    until = time.monotonic() + TAKEN_SECONDS
+    while True:
+        phase, standing, holder = ops.phase(conn), orders.read(conn, run), locks.holder(conn)
+        if ops.phase_run(conn) != run or phase not in (Phase.LOADING, Phase.LIVE):
+            raise _lost(env, run, f"the phase {phase}: it was undone")
+        if phase is Phase.LIVE:
+            return OrderReport(env.name, run, "live", changed, f"run {run} took the go, and players play on Postgres.")
+        if standing is None or standing.go not in (Go.ORDERED, Go.TAKEN):
+            raise _lost(env, run, "that the go was taken back")
+        if holder is None:
+            raise _lost(env, run, "that the tool is gone, while the go stands")
+        if standing.waiting or time.monotonic() > until:
+            taken = standing.go is Go.TAKEN
+            said = f"run {run} {'took the go' if taken else 'has not taken the go yet'}"
+            waits = f"; it waits because {standing.waiting}" if standing.waiting else ""
+            return OrderReport(env.name, run, "taken" if taken else "ordered", changed, f"{said}{waits}.")
+        time.sleep(LOOK_SECONDS)
+
+
+def _lost(env: Environment, run: str, found: str) -> Failure:
+    return Failure(
+        "the window after the go",
+        found,
+        where=f"run {run}",
+        do=f"What it came to, and the next command: invoke status --env {env.name}",
+    )

@@ -1,0 +1,59 @@
+"""`invoke cutover --go`, `--hold`, `--pause` and `--resume`: orders for a live attempt, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from db.confirmation import Confirm
+from db.console.output import Output
+from db.cutover import ending, ordering
+from db.cutover.ordering import OrderReport
+from db.environments import Environment
+from db.errors import Refusal
+from harness.cli.framework import MoveOptions, OrderOptions
+
+NOTHING_BEGUN = "Nothing was begun."
+
+
+def is_order(move: MoveOptions, options: OrderOptions) -> bool:
+    """Return True if the options order something of an attempt that is under way, and make or undo none."""
+    return options.go or options.pause or options.resume or (options.hold and move.offline)
+
+
+def check(move: MoveOptions, options: OrderOptions, given: Sequence[str]) -> None:
+    """Check what an order does not go with. given: other options of the task with a value. Raises Refusal."""
+    if (named := options.named) != "hold" and not move.offline:
+        raise Refusal(
+            f"--{named} without --no-offline",
+            "both",
+            where="invoke cutover",
+            do=f"--{named} is for a tool that is at work; leave --no-offline out. {NOTHING_BEGUN}",
+        )
+    if given:
+        raise Refusal(
+            f"--{named} alone, or with --no-offline to begin or to go on" if named == "hold" else f"--{named} alone",
+            f"--{given[0]}",
+            where="invoke cutover",
+            do=f"--{given[0]} would change nothing beside it. {NOTHING_BEGUN}",
+        )
+
+
+def of(options: OrderOptions, confirmed: Callable[[], Confirm]) -> Callable[[Environment], OrderReport]:
+    """Return the order that the options name. confirmed: gives the permission that what moves the game on asks for."""
+    if options.go:
+        return partial(ordering.go, confirm=confirmed())
+    if options.resume:
+        return partial(ordering.resume, confirm=confirmed())
+    return ordering.pause if options.pause else ordering.hold
+
+
+def end_with(env: Environment, out: Output) -> None:
+    """Make the task ask the stores for its last line when it ends."""
+    out.at_end = partial(ending.ended, env)
+
+
+def show(report: OrderReport, out: Output) -> None:
+    """Print what became of the order."""
+    out.say(report.said)
+    out.end(report.outcome)
