@@ -56,12 +56,16 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class CaptureState:
-    """Change capture on the legacy file: its log, of which run; players: in the file; waiting: changes on the log."""
+    """Change capture on the legacy file: its log, of which run; players: in the file; waiting: changes on the log.
+
+    full: the log has as many changes as it may, and may lack newer ones.
+    """
 
     run: str
     log: str
     players: int
     waiting: int
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,8 @@ def capture(path: Path) -> CaptureState | None:
         if (state := capture_schema.state(connection)) is None:
             return None
         players = connection.execute("SELECT count(*) FROM users").fetchone()
-        return CaptureState(state[1], state[0], int(players[0]), live_capture.size(connection))
+        full, waiting = capture_schema.is_full(connection), live_capture.size(connection)
+        return CaptureState(state[1], state[0], int(players[0]), waiting, full=full)
 
 
 def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from db import ops
 from db import tables as db_tables
-from db.console.progress import Progress
+from db.console.live_view import CopyProgress
+from db.console.progress import Advance, Progress
 from db.errors import Failure
 from db.legacy.opening import check_file
 from db.legacy.source import Source, connected, opened
@@ -20,6 +21,7 @@ from db.transfer import independent
 from db.transfer import target as targets
 from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
+from db.transfer.live.capture import LogOutgrown
 from db.transfer.live.copying import LiveCopy, Seen, require_live
 from db.transfer.live.rounds import RoundResult, Rounds
 from db.transfer.preconditions import check_homes, findings, gate, require_empty, require_fenced, under_pass, writing
@@ -48,6 +50,27 @@ class FrozenProof:
     def loaded(self) -> int:
         """Return the units that the target rebuilds, without those that the quarantine has."""
         return self.proof.units - self.quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A progress that asks a question each time that it is told of some. ask: raises what is to end the task."""
+
+    progress: Progress
+    ask: Callable[[], None]
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
+        with self.progress.bar(title, total, unit) as advance:
+
+            def advanced(more: int) -> None:
+                self.ask()
+                advance(more)
+
+            yield advanced
+
+    def say(self, line: str) -> None:
+        self.progress.say(line)
 
 
 class LiveTransfer:
@@ -92,11 +115,32 @@ class LiveTransfer:
     def copy(self, log: str, seen: Seen) -> int:
         """Copy what is not copied yet, in batches; how many rows that was. seen: told of each batch."""
         batches = LiveCopy(self.conn, str(self.path), run=self.run, log=log, transaction=self._transaction)
-        return batches.copy(self.file, seen)
+
+        def written(progress: CopyProgress) -> None:
+            seen(progress)
+            self.require_room()
+
+        with self._bounded():
+            return batches.copy(self.file, written)
 
     def round(self) -> RoundResult:
-        """Apply what changed since the last round."""
-        return self.rounds.run_once(self.file)
+        """Apply what changed since the last round. Raises LogOutgrown, see `require_room`."""
+        with self._bounded():
+            return self.rounds.run_once(self.file)
+
+    def require_room(self) -> None:
+        """Raise LogOutgrown if the log is full: capture is off then. To be asked wherever no round runs for long."""
+        with self._bounded():
+            capture.require_room(self.file, str(self.path))
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Turn capture off where the log is full. What was copied stays until the next copy takes it out."""
+        try:
+            yield
+        except LogOutgrown:
+            capture.turn_off(self.file)
+            raise
 
     @property
     def waiting(self) -> int:
@@ -133,12 +177,13 @@ class LiveTransfer:
 
         The file's snapshot is held for as long as it takes, so its write-ahead log grows meanwhile.
         """
-        with connected(self.path) as frozen:
+        with self._bounded(), connected(self.path) as frozen:
             frozen.execute("BEGIN")
             result = self.rounds.apply(frozen)
             applied(result)
             with targets.opened(self.target) as snapshot:
-                return prove_frozen(Source(frozen, str(self.path)), snapshot, progress, top=result.top)
+                asking = Asking(progress, self.require_room)
+                return prove_frozen(Source(frozen, str(self.path)), snapshot, asking, top=result.top)
 
 
 def prove_frozen(source: Source, target: Target, progress: Progress, *, top: int = 0) -> FrozenProof:
