@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from db.transfer.live.throttle import LEAST_SHARE, RECENT, Throttle
+from db.transfer.live import throttle
+from db.transfer.live.throttle import LEAST_SHARE, QUEUED, RECENT, Throttle, queued
 
 BATCH = 1_000
 
@@ -15,14 +18,16 @@ class Machine:
     def __init__(self) -> None:
         self.at = 0.0
         self.worked = 0.0
+        self.queued = 0.0
         self.pauses: list[float] = []
-        self.throttle = Throttle(now=lambda: self.at, processor=lambda: self.worked)
+        self.throttle = Throttle(lambda: self.at, lambda: self.worked, lambda: self.queued)
 
-    def batch(self, *, works: float, waits: float, size: int = BATCH) -> float:
+    def batch(self, *, works: float, waits: float, queues: float = 0.0, size: int = BATCH) -> float:
         """Make a batch and the pause after it, and return the share of the time that the copy works from then on."""
         self.throttle.begin()
         self.worked += works
-        self.at += works + waits
+        self.queued += queues
+        self.at += works + waits + queues
         self.pauses.append(self.throttle.end(size))
         self.at += self.pauses[-1]
         return self.throttle.share
@@ -66,3 +71,17 @@ def test_one_slow_batch_throttles_nothing() -> None:
     for _ in range(RECENT):
         machine.batch(works=3, waits=1)
     assert machine.batch(works=3, waits=50) == 1.0
+
+
+def test_a_machine_that_is_busy_from_the_first_batch_on_is_seen() -> None:
+    """No batch shows what one needs by itself; that others had the processor shows by itself."""
+    machine = Machine()
+    assert [machine.batch(works=3, waits=1, queues=12) for _ in range(RECENT)] == [pytest.approx(0.25)] * RECENT
+
+
+@pytest.mark.skipif(not QUEUED.exists(), reason="another system tells not how long a thread was ready")
+def test_the_system_tells_how_long_a_thread_was_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = queued()
+    assert queued() >= before >= 0
+    monkeypatch.setattr(throttle, "QUEUED", tmp_path / "none")
+    assert queued() == 0
