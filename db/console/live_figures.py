@@ -20,6 +20,9 @@ COMMITS = 2
 disk, so each takes about as long as the shortest round that wrote anything.
 """
 
+UNTHROTTLED = 0.95
+"""A copy that pauses less is as fast as it can be."""
+
 MB = 1_000_000
 NOT_KNOWN = "not known yet"
 
@@ -106,9 +109,10 @@ class MoveFigures:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
+        copying = self.state is MoveState.COPYING
         return [
             # The bar has the players of a copy that is under way, and their rate.
-            ("copied", self._bytes_text() if self.state is MoveState.COPYING else self._whole_text()),
+            ("copied", self._copying_text() if copying else self._whole_text()),
             ("dirty keys", NOT_KNOWN if self.dirty is None else f"{self.dirty:,}"),
             ("rounds", self._rounds_text()),
             ("rows a second", f"{_rate('arriving', self.arrival)}, {_rate('applied', self.applying)}"),
@@ -120,7 +124,7 @@ class MoveFigures:
         """Return the same in one line, as far as it is known."""
         copying, lag = self.state is MoveState.COPYING, self.lag_seconds
         parts = [
-            *([self._players_text(), self._bytes_text(), self.left] if copying else []),
+            *([self._players_text(), self._copying_text(), self.left] if copying else []),
             *([f"{counted(self.dirty, 'changes')} waiting"] if self.dirty is not None else []),
             *([f"rounds {self._rounds_text()}", f"lag {seconds_text(lag)}"] if lag is not None else []),
         ]
@@ -155,12 +159,20 @@ class MoveFigures:
         size = f"{self.copy.bytes / MB:,.1f} MB"
         return size if self.rates is None else f"{size}, {self.rates[1] / MB:,.1f} MB/s"
 
+    def _copying_text(self) -> str:
+        return NOT_KNOWN if self.copy is None else f"{self._bytes_text()}, {throttle_text(self.copy.share)}"
+
     def _rounds_text(self) -> str:
         if self.last is None:
             return "none yet"
         last = self.last
         changed = f"{counted(last.rows, 'rows')} of {counted(last.players, 'players')}"
         return f"{self.rounds:,}; the last: {changed} in {seconds_text(last.seconds)}"
+
+
+def throttle_text(share: float) -> str:
+    """Say how much of the time a copy works; the rest is left to players."""
+    return f"throttled to {share * 100:.0f} %" if share < UNTHROTTLED else "not throttled"
 
 
 def seconds_text(seconds: float) -> str:

@@ -33,13 +33,14 @@ class MoveState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
     """The progress of a copy. players: of `total`, with those of an earlier attempt; rows, bytes: of all tables, by
-    this process.
+    this process. share: the part of the time that the copy works; it pauses for the rest, where players want much.
     """
 
     players: int
     total: int
     rows: int
     bytes: int
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ What is true is asked of the databases under the lock, so a run goes on however 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from db.cutover import checks, dry_run, move_status, undoing
@@ -14,13 +15,16 @@ from db.cutover.move_status import MoveStatus, Refuse, SettledMeanwhile
 from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import LeftStanding, LeftToGoOn, Runbook, perform
 from db.environments import Environment
+from db.errors import Undone
+from db.transfer.live.capture import LogOutgrown
 
 
 def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     """Perform a runbook, or its abort or dry run.
 
-    Raises Refusal if nothing was changed; Undone, with the cause, if the attempt was undone completely; Inconclusive if
-    the state can't be known, and nothing more was changed; Failure in any other case, with what was changed.
+    Raises Refusal if nothing was changed; Undone, with the cause, if the attempt was undone completely; LogOutgrown if
+    players wrote more than a live copy can catch up with, and it was undone; Inconclusive if the state can't be known,
+    and nothing more was changed; Failure in any other case, with what was changed.
     """
     if config.dry_run:
         return dry_run.run(config.new_context(runbook.verb, env, run=None), runbook)
@@ -101,6 +105,10 @@ def _cross(context: RunContext, runbook: Runbook) -> None:
             context.check_deadline()
         perform(context, runbook.point_of_no_return)
     except (LeftToGoOn, LeftStanding):
+        raise
+    except LogOutgrown as cause:  # Undone too, since no run can go on with this copy; a new one may come through.
+        with suppress(Undone):
+            undoing.after(context, runbook, cause)
         raise
     except (Exception, KeyboardInterrupt) as cause:  # undone and raised again, whatever it is
         if not runbook.undo:

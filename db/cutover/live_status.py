@@ -54,7 +54,8 @@ def _before(mark: FenceMark, capture: CaptureState, target: TargetState) -> Live
         return LiveStatus(MoveState.IN_THE_WINDOW, f"the legacy file is {mark.state}{gone}")
     waits = "waits" if capture.waiting == 1 else "wait"
     nobody = "" if target.holder else "; no run is at work on it"
-    left = f"{counted(capture.waiting, 'changes')} of players {waits}{nobody}"
+    full = ", as many as the log may have: the next run copies anew" if capture.full else ""
+    left = f"{counted(capture.waiting, 'changes')} of players {waits}{full}{nobody}"
     if target.orders is not None and (ordered := _ordered(target.orders, left, at_work=bool(target.holder))):
         return ordered
     copied = next((copy for copy in target.copies if copy.log == capture.log), CopyState(capture.log, 0, beyond=False))

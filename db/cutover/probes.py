@@ -59,12 +59,15 @@ class Control:
 class CaptureState:
     """Change capture on the legacy file. log: the name of its log; run: the run that turned it on; players: their
     number in the file; waiting: the number of changes on the log.
+
+    full: the log has as many changes as it may, and may lack newer ones.
     """
 
     run: str
     log: str
     players: int
     waiting: int
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,8 @@ def capture(path: Path) -> CaptureState | None:
         if (state := capture_schema.state(connection)) is None:
             return None
         players = connection.execute("SELECT count(*) FROM users").fetchone()
-        return CaptureState(state[1], state[0], int(players[0]), live_capture.size(connection))
+        full, waiting = capture_schema.is_full(connection), live_capture.size(connection)
+        return CaptureState(state[1], state[0], int(players[0]), waiting, full=full)
 
 
 def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:

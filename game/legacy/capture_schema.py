@@ -1,9 +1,10 @@
 """Change capture as it stands in a legacy file: a log, and triggers on every table that note in it which rows change.
 
 A line of the log names the place of a change, never its values: the table, the row's rowid or key, and the part of its
-columns. A round reads the row as it is when the line is applied. All names begin with the fence's prefix. Like the
-fence, capture is no part of the game: it is never transferred, compared or fenced. The file's own triggers stay as they
-are.
+columns. A round reads the row as it is when the line is applied. The log is bounded, also while nobody empties it: past
+so many lines the triggers add no more, and what reads the log then finds it full. All names begin with the fence's
+prefix. Like the fence, capture is no part of the game: it is never transferred, compared or fenced. The file's own
+triggers stay as they are.
 """
 
 from __future__ import annotations
@@ -22,11 +23,18 @@ SUFFIX = "_log"
 
 _MADE = (
     f"CREATE TABLE {TABLE} (n INTEGER PRIMARY KEY, source TEXT NOT NULL, position INTEGER, key TEXT, part INTEGER)",
-    f"CREATE TABLE {STATE} (id INTEGER PRIMARY KEY CHECK (id = 1), log TEXT NOT NULL, run TEXT NOT NULL)",
+    (
+        f"CREATE TABLE {STATE} (id INTEGER PRIMARY KEY CHECK (id = 1), log TEXT NOT NULL, run TEXT NOT NULL,"
+        " lines INTEGER NOT NULL)"
+    ),
 )
-"""Not AUTOINCREMENT: it would leave a table of SQLite's that nobody can drop. `log` tells one log from another."""
+"""Not AUTOINCREMENT: it would leave a table of SQLite's that nobody can drop. `log` tells one log from another; `lines`
+is how many the log may have."""
 
-_LINE = rf"INSERT INTO {TABLE}\(source, position, key, part\) (?:SELECT|VALUES)"
+_ROOM = f"coalesce((SELECT max(n) FROM {TABLE}) - (SELECT min(n) FROM {TABLE}), 0) < (SELECT lines FROM {STATE})"
+"""Each of the three is one step down a tree. A count would read the log."""
+
+_LINE = rf"INSERT INTO {TABLE}\(source, position, key, part\) SELECT"
 _CAPTURE_TRIGGER = re.compile(
     r'CREATE TRIGGER "sudamr_fence_(?:[^"]|"")+" (?:BEFORE|AFTER) (?:INSERT|DELETE|UPDATE)'
     r'(?: OF (?:"(?:[^"]|"")*"(?:, )?)+)?'
@@ -78,7 +86,7 @@ class CapturedTable:
         return name, f"CREATE TRIGGER {quote(name)} {event} ON {quote(self.name)}{condition} BEGIN {body}END"
 
     def _line(self, row: str, part: int | None = None) -> str:
-        return f"VALUES ({', '.join(self._place(row, part))})"
+        return f"SELECT {', '.join(self._place(row, part))} WHERE {_ROOM}"
 
     def _place(self, row: str, part: int | None = None) -> tuple[str, str, str, str]:
         position = f"{row}.{self.rowid}" if self.rowid else "NULL"
@@ -97,15 +105,18 @@ class CapturedTable:
             f"displaced.{quote(column)} COLLATE {quote(collation)} = NEW.{quote(column)}" for column, collation in index
         )
         place = ", ".join(self._place("displaced"))
-        return f"SELECT {place} FROM {quote(self.name)} AS displaced WHERE {same}"
+        return f"SELECT {place} FROM {quote(self.name)} AS displaced WHERE {same} AND {_ROOM}"
 
 
-def make(conn: sqlite3.Connection, tables: Iterable[CapturedTable], *, log: str, run: str) -> None:
-    """Make log and triggers in the open transaction; what an earlier capture left is dropped first."""
+def make(conn: sqlite3.Connection, tables: Iterable[CapturedTable], *, log: str, run: str, lines: int) -> None:
+    """Make log and triggers in the open transaction; what an earlier capture left is dropped first.
+
+    lines: how many the log may have; see `is_full`.
+    """
     drop(conn)
     for statement in _MADE:
         conn.execute(statement)
-    conn.execute(f"INSERT INTO {STATE} VALUES (1, ?, ?)", (log, run))
+    conn.execute(f"INSERT INTO {STATE} VALUES (1, ?, ?, ?)", (log, run, lines))
     create_triggers(conn, tables)
 
 
@@ -158,6 +169,14 @@ def state(conn: sqlite3.Connection) -> tuple[str, str] | None:
         return None
     row = conn.execute(f"SELECT log, run FROM main.{STATE}").fetchone()
     return None if row is None else (str(row[0]), str(row[1]))
+
+
+def is_full(conn: sqlite3.Connection) -> bool:
+    """Return True if the log has as many lines as it may: since then changes may have been made that it lacks.
+
+    It stays full until lines are deleted, so whoever deletes some asks first, in the same transaction.
+    """
+    return not conn.execute(f"SELECT {_ROOM}").fetchone()[0]
 
 
 def _listed(columns: Iterable[str]) -> str:

@@ -67,13 +67,14 @@ class ReportedRound:
 
 @dataclass(frozen=True, slots=True)
 class CopyPoint:
-    """The state of the copy at a moment, epoch seconds."""
+    """The state of the copy at a moment, epoch seconds. share: the part of the time that it worked, by its throttle."""
 
     at: float
     players: int
     total: int
     rows: int
     bytes: int
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,8 @@ def _copying(entries: Sequence[JournalEntry]) -> Iterator[CopyPoint]:
     for entry in entries:
         if entry.event == live_record.COPYING:
             values = {name: int(_number(entry.facts, name)) for name in ("players", "total", "rows", "bytes")}
-            yield CopyPoint(entry.at, **values)
+            # A journal of before the throttle has no share.
+            yield CopyPoint(entry.at, **values, share=_number(entry.facts, "share") or 1.0)
 
 
 def _last(entries: Sequence[JournalEntry], event: str) -> JournalEntry | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from db.console.live_figures import seconds_text
+from db.console.live_figures import MB, seconds_text, throttle_text
 from db.cutover.report import RunVerdict, StepStatus
 from db.files import private
 from harness.report.charts import charts
@@ -141,6 +141,10 @@ def _tiles(report: MoveReport) -> list[tuple[str, str, str, str]]:
         tiles.append(("window", f"{window.ms:,.1f} ms", tries, "pass"))
     elif report.read_only_seconds is not None:
         tiles.append(("read-only", seconds_text(report.read_only_seconds), "by the journal", "plain"))
+    if report.copying:
+        size = f"{report.copying[-1].bytes / MB:,.1f} MB"
+        slowest = throttle_text(min(point.share for point in report.copying))
+        tiles.append(("copied while players played", size, f"at its slowest {slowest}", "plain"))
     if report.rounds:
         rows = sum(one.rows for one in report.rounds)
         tiles.append(("rounds", f"{len(report.rounds):,}", f"{rows:,} rows that players changed", "plain"))

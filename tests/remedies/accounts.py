@@ -68,7 +68,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/cutover/live_checks.py": (2, "tests/db/cutover/test_live_cutover.py"),
     "db/cutover/moves.py": (1, "tests/db/cutover/test_live_cutover.py"),
     "db/cutover/window.py": (2, "tests/db/cutover/test_window.py"),
-    "db/transfer/live/capture.py": (2, "tests/db/transfer/live/test_rounds.py"),
+    "db/transfer/live/capture.py": (3, "tests/db/transfer/live/test_log_bound.py"),
     "db/transfer/live/copying.py": (1, "tests/db/transfer/live/test_rounds.py"),
     "harness/report/move.py": (2, "tests/harness/report/test_move_page.py"),
     "harness/bench/window.py": (1, "tests/harness/bench/test_bench.py"),

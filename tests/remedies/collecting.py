@@ -22,6 +22,7 @@ OWN_ERRORS = {
     "db.snapshots.dump": {"Foreign", "Unsound"},
     "db.snapshots.legacy": {"Unsound"},
     "db.snapshots.staging_schema": {"Unsound"},
+    "db.transfer.live.capture": {"LogOutgrown"},
 }
 """Errors that are derived from these, by the modules that raise them."""
 

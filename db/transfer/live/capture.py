@@ -2,6 +2,8 @@
 
 On is one short write transaction. A capture is told from others by its log's random name: lines of a log that is gone
 say nothing about another one's.
+
+The log is bounded: one that is full ends the copy, and the next begins anew. Players' writes never wait for it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db.errors import Refusal
+from db.errors import Inconclusive, Refusal
 from db.legacy.source import Source, SourceTable
 from db.transfer.batches import JOURNALS
 from game.legacy import capture_schema, fence, fence_schema, numbering, sqlite_values
@@ -30,6 +32,15 @@ PARTS = (USERS.plain, *(group.columns for group in USERS.groups))
 REST = len(PARTS)
 
 BUSY_SECONDS = 15.0
+
+PART_OF_FILE = 5
+"""The log may grow to this part of the file: the disk that players play on is not ours."""
+
+LINE_BYTES = 150
+"""Of a line that bears the key of a receipt, with its share of a page (some 120); one of a player takes some 20."""
+
+LEAST_LINES = 10_000
+"""A megabyte. A small file would be full after a burst."""
 
 JournalKey = tuple[str | int, ...]
 
@@ -58,6 +69,10 @@ class Dirty:
         return bool(self.count)
 
 
+class LogOutgrown(Inconclusive):
+    """The log is full, so it may lack changes: the copy can't be brought up to the file any more."""
+
+
 def open_file(path: Path) -> sqlite3.Connection:
     """Open the file that players write, to turn capture on and off and to delete lines of its log."""
     conn = sqlite_values.connect(path, timeout_seconds=BUSY_SECONDS)
@@ -82,11 +97,31 @@ def turn_on(conn: sqlite3.Connection, where: str, *, run: str) -> str:
         numbering.make_tables(conn)
         numbering.add_columns(conn)
         tables = captured(Source(conn, where))
-        if (known := capture_schema.state(conn)) is not None and known[1] == run and not lacking(conn, tables):
+        known = capture_schema.state(conn)
+        if known is not None and known[1] == run and not lacking(conn, tables) and not capture_schema.is_full(conn):
             return known[0]
         log = secrets.token_hex(8)
-        capture_schema.make(conn, tables, log=log, run=run)
+        capture_schema.make(conn, tables, log=log, run=run, lines=most_lines(conn))
         return log
+
+
+def most_lines(conn: sqlite3.Connection) -> int:
+    """Return how many lines the log of this file may have: a fifth of its size."""
+    (pages,), (size,) = conn.execute("PRAGMA page_count").fetchone(), conn.execute("PRAGMA page_size").fetchone()
+    return max(LEAST_LINES, int(pages) * int(size) // PART_OF_FILE // LINE_BYTES)
+
+
+def require_room(conn: sqlite3.Connection, where: str) -> None:
+    """Raise LogOutgrown if the log is full, as the open transaction sees it, or as it is now."""
+    if capture_schema.is_full(conn):
+        lines = size(conn)
+        raise LogOutgrown(
+            f"at most {lines:,} changes of players until they are applied: a fifth of the file's size",
+            f"as many, and more since ({lines * LINE_BYTES / 1_000_000:,.1f} MB)",
+            where=where,
+            do="Change capture was taken off the legacy file at once, and players play on it. Choose a quieter hour and"
+            " run again: the copy begins anew.",
+        )
 
 
 def turn_off(conn: sqlite3.Connection) -> None:
@@ -190,8 +225,9 @@ def note_all(conn: sqlite3.Connection, table: CapturedTable) -> None:
         conn.execute(f"INSERT INTO {TABLE}(source) VALUES ({source})")
 
 
-def read(conn: sqlite3.Connection) -> Dirty:
-    """Return what the log says has changed, in the open read transaction."""
+def read(conn: sqlite3.Connection, where: str) -> Dirty:
+    """Return what the log says has changed, in the open read transaction. Raises LogOutgrown if it is full."""
+    require_room(conn, where)
     dirty = Dirty()
     dirty.top = int(conn.execute(f"SELECT coalesce(max(n), 0) FROM {TABLE}").fetchone()[0])
     lines = conn.execute(f"SELECT DISTINCT source, position, key, part FROM {TABLE} WHERE n <= ?", (dirty.top,))
@@ -214,8 +250,13 @@ def read(conn: sqlite3.Connection) -> Dirty:
     return dirty
 
 
-def forget(conn: sqlite3.Connection, top: int) -> None:
-    """Delete the lines up to `top`, which are applied."""
+def forget(conn: sqlite3.Connection, top: int, where: str) -> None:
+    """Delete the lines up to `top`, which are applied, in the open transaction.
+
+    Raises LogOutgrown if the log has become full since they were read: it would have room again, and what it lacks
+    would never be known.
+    """
+    require_room(conn, where)
     conn.execute(f"DELETE FROM {TABLE} WHERE n <= ?", (top,))
 
 

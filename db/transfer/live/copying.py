@@ -30,8 +30,9 @@ from game.rows import Record
 Seen: TypeAlias = Callable[[CopyProgress], None]
 """Told of each batch that was written."""
 
-BATCH_BYTES = 2 * 1024 * 1024
-"""Smaller than an offline chunk: players' commands share the disk and the processors with it."""
+BATCH_BYTES = 512 * 1024
+"""Some 14 players, a twentieth of a second: players' commands share the disk and the processors with it, and between
+two batches there is a pause."""
 
 
 def require_live(source: Source) -> None:

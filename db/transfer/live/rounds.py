@@ -23,6 +23,7 @@ from db.transfer.copying import copy
 from db.transfer.live import capture, lines, players
 from db.transfer.live.capture import Dirty
 from game import tables
+from game.legacy import capture_schema
 from game.legacy import draws as legacy_draws
 from game.legacy.capture_schema import CapturedTable
 from game.legacy.sqlite_values import quote
@@ -77,7 +78,8 @@ class Rounds:
         self._epoch: str | None = None
 
     def run_once(self, file: sqlite3.Connection) -> RoundResult:
-        """Read in a snapshot of its own, apply, and delete the lines that were applied."""
+        """Read in a snapshot of its own, apply, and delete the lines that were applied. Raises LogOutgrown."""
+        capture.require_room(file, self.where)
         if self.lacking(file):
             capture.see_to(file, self.where)
         file.execute("BEGIN")
@@ -87,11 +89,13 @@ class Rounds:
             file.execute("ROLLBACK")
         if result.top:
             with capture.writing(file):
-                capture.forget(file, result.top)
+                capture.forget(file, result.top, self.where)
         return result
 
     def lacking(self, file: sqlite3.Connection) -> list[str]:
-        """List the tables that lack a trigger of capture's, or have one that is otherwise."""
+        """List the tables that lack a trigger of capture's, or have one that is otherwise; the log, if it is full."""
+        if capture_schema.is_full(file):
+            return [capture_schema.TABLE]
         if self._known is None or self._known.of != _fingerprint(file):
             source = Source(file, self.where)
             return capture.lacking(file, capture.captured(source))
@@ -113,7 +117,7 @@ class Rounds:
     def _apply(self, file: sqlite3.Connection, transaction: Transaction) -> RoundResult:
         began = time.monotonic()
         source = self._source(file, transaction)
-        dirty = capture.read(file)
+        dirty = capture.read(file, self.where)
         applied = players.apply(source, self.conn, dirty.players, run=self.run, transaction=transaction)
         self._note_lines_of(source, dirty, applied)
         written = applied.rows

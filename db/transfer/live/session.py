@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from db import ops
 from db import tables as db_tables
-from db.console.progress import Progress
+from db.console.live_view import CopyProgress
+from db.console.progress import Advance, Progress
 from db.errors import Failure
 from db.legacy.opening import check_file
 from db.legacy.source import Source, connected, opened
+from db.processes import lowered
 from db.remedies import LOAD_ANEW
 from db.transfer import independent
 from db.transfer import target as targets
 from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
+from db.transfer.live.capture import LogOutgrown
 from db.transfer.live.copying import LiveCopy, Seen, require_live
 from db.transfer.live.rounds import RoundResult, Rounds
+from db.transfer.live.throttle import Throttle
 from db.transfer.preconditions import check_homes, findings, gate, require_empty, require_fenced, under_pass, writing
 from db.transfer.soundness import check_contents
 from db.transfer.target import Target
@@ -48,6 +54,27 @@ class FrozenProof:
     def loaded(self) -> int:
         """Return the units that the target rebuilds, without those that the quarantine has."""
         return self.proof.units - self.quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A progress that asks a question each time that it is told of some. ask: raises what is to end the task."""
+
+    progress: Progress
+    ask: Callable[[], None]
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
+        with self.progress.bar(title, total, unit) as advance:
+
+            def advanced(more: int) -> None:
+                self.ask()
+                advance(more)
+
+            yield advanced
+
+    def say(self, line: str) -> None:
+        self.progress.say(line)
 
 
 class LiveTransfer:
@@ -90,13 +117,48 @@ class LiveTransfer:
             require_empty(self.conn)
 
     def copy(self, log: str, seen: Seen) -> int:
-        """Copy what is not copied yet, in batches; how many rows that was. seen: told of each batch."""
+        """Copy what is not copied yet, in batches; how many rows that was. seen: told of each batch, in another thread.
+
+        The copy leaves the machine to players: its thread has a lower priority, and pauses; see `throttle`.
+        """
         batches = LiveCopy(self.conn, str(self.path), run=self.run, log=log, transaction=self._transaction)
-        return batches.copy(self.file, seen)
+        throttle = Throttle()
+
+        def copied(ending: Event) -> int:
+            size = 0
+
+            def written(progress: CopyProgress) -> None:
+                nonlocal size
+                pause, size = throttle.end(progress.bytes - size), progress.bytes
+                seen(replace(progress, share=round(throttle.share, 3)))
+                self.require_room()
+                if ending.wait(pause):
+                    raise CancelledError
+                throttle.begin()
+
+            throttle.begin()
+            return batches.copy(self.file, written)
+
+        return lowered.run(copied, self.conn.cancel_safe)
 
     def round(self) -> RoundResult:
-        """Apply what changed since the last round."""
-        return self.rounds.run_once(self.file)
+        """Apply what changed since the last round. Raises LogOutgrown, see `require_room`."""
+        with self._bounded():
+            return self.rounds.run_once(self.file)
+
+    def require_room(self) -> None:
+        """Raise LogOutgrown if the log is full: capture is off then. To be asked wherever no round runs for long."""
+        with self._bounded():
+            capture.require_room(self.file, str(self.path))
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Turn capture off where the log is full. What was copied stays until the next copy takes it out."""
+        try:
+            yield
+        except LogOutgrown:
+            capture.turn_off(self.file)
+            raise
 
     @property
     def waiting(self) -> int:
@@ -129,16 +191,25 @@ class LiveTransfer:
     def prove(self, progress: Progress, applied: Callable[[RoundResult], None]) -> FrozenProof:
         """Prove the whole copy at one instant, while players play on. Raises Failure naming what differs.
 
-        applied: told of the round that comes first.
-
-        The file's snapshot is held for as long as it takes, so its write-ahead log grows meanwhile.
+        applied: told of the round that comes first, in another thread: its priority is lower, and it never pauses, for
+        the file's snapshot is held for as long as it takes, and its write-ahead log grows meanwhile.
         """
-        with connected(self.path) as frozen:
-            frozen.execute("BEGIN")
-            result = self.rounds.apply(frozen)
-            applied(result)
-            with targets.opened(self.target) as snapshot:
-                return prove_frozen(Source(frozen, str(self.path)), snapshot, progress, top=result.top)
+
+        def proven(ending: Event) -> FrozenProof:
+            def ask() -> None:
+                self.require_room()
+                if ending.is_set():
+                    raise CancelledError
+
+            with self._bounded(), connected(self.path) as frozen:
+                frozen.execute("BEGIN")
+                result = self.rounds.apply(frozen)
+                applied(result)
+                with targets.opened(self.target) as snapshot:
+                    asking = Asking(progress, ask)
+                    return prove_frozen(Source(frozen, str(self.path)), snapshot, asking, top=result.top)
+
+        return lowered.run(proven, self.conn.cancel_safe)
 
 
 def prove_frozen(source: Source, target: Target, progress: Progress, *, top: int = 0) -> FrozenProof:

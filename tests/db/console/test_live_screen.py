@@ -63,6 +63,19 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert figures.rates[0] == pytest.approx(10.0)
 
 
+@pytest.mark.parametrize(
+    ("share", "said"), [(1.0, "not throttled"), (0.96, "not throttled"), (0.4, "throttled to 40 %")]
+)
+def test_the_throttle_is_told_while_players_are_copied_and_then_no_more(share: float, said: str) -> None:
+    figures = MoveFigures(clock := Clock())
+    copying(figures, clock)
+    figures.copied(CopyProgress(3_100, 20_000, 9_300, 114_700_000, share))
+    assert dict(figures.rows())["copied"].endswith(f", {said}")
+    assert f", {said}, " in figures.line()
+    figures.state = MoveState.CATCHING_UP
+    assert "throttled" not in figures.line() + str(figures.rows())
+
+
 def test_what_is_not_known_is_never_zero() -> None:
     figures = MoveFigures()
     assert (figures.lag_seconds, figures.rates, figures.arrival, figures.window_ms) == (None, None, None, None)

@@ -49,8 +49,9 @@ class Recorded:
         for name in ("snapshot", "migrate"):
             self.step(name)
         self.write("begin", "copy")
-        for players in (0, 900, 2_000):
-            self.write("copying", players=players, total=2_000, rows=players * 3, bytes=players * 37_000)
+        for players, share in ((0, 1.0), (900, 0.4), (2_000, 0.7)):
+            facts = {"players": players, "total": 2_000, "rows": players * 3, "bytes": players * 37_000}
+            self.write("copying", share=share, **facts)
         self.round(400, 500.0).write("done", "copy")
         self.step("stand by")
         independent = {"independent_players": 2_000, "independent_compared": 14_000, "independent_mismatches": 0}
@@ -84,6 +85,7 @@ def test_the_page_says_verdict_window_steps_rounds_and_proofs(recorded: Recorded
     text = Page(move_page.page(recorded.whole().report)).text
     for expected in ("Cutover of test", "live", "14.2 ms", "at attempt 2", "1.20 s (fence 900 ms)", "6,990"):
         assert expected in text, expected
+    assert "at its slowest throttled to 40 %" in text
     for step in LIVE_CUTOVER.plan:
         assert step.true_after in text
     for expected in ("anna on db-1", "c0ffee", "PostgreSQL 15.18", "1,990", "by their chain", "2,000"):

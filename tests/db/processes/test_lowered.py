@@ -1,0 +1,46 @@
+"""Work in a thread of lower priority: what it returns and raises comes through, and an interruption ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from db.processes import lowered
+
+
+def never() -> None:
+    raise AssertionError("nothing is to be cancelled")
+
+
+def test_what_the_work_returns_and_raises_comes_through() -> None:
+    assert lowered.run(lambda ending: (threading.current_thread().name, ending.is_set())[1], never) is False
+    with pytest.raises(ZeroDivisionError):
+        lowered.run(lambda _ending: 1 // 0, never)
+
+
+def test_an_interruption_tells_the_work_to_end_and_waits_for_it() -> None:
+    ended = []
+
+    def work(ending: threading.Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.append(ending.wait(60))
+
+    with pytest.raises(KeyboardInterrupt):
+        lowered.run(work, never)
+    assert ended == [True]
+
+
+def test_work_that_waits_for_something_else_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lowered, "END_SECONDS", 0.0)
+    cancelled, ended = threading.Event(), []
+
+    def work(_ending: threading.Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.append(cancelled.wait(60))
+
+    with pytest.raises(KeyboardInterrupt):
+        lowered.run(work, cancelled.set)
+    assert ended == [True]

@@ -1,0 +1,145 @@
+"""A live copy leaves the machine to players: its thread has a lower priority, it pauses, and says how much it works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from db.console.live_view import CopyProgress
+from db.console.progress import Advance, Silent
+from db.processes import lowered
+from db.transfer.live import copying
+from db.transfer.live.session import LiveTransfer, transferring
+from db.transfer.live.throttle import Throttle
+from harness.databases import Database
+from tests.db.transfer.transferring import PASS, give_pass, seeded, value
+
+SHARE = 0.25
+SMALL_BATCH = 100_000
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that takes several batches."""
+    monkeypatch.setitem(copying.LiveCopy.__init__.__kwdefaults__, "batch_bytes", SMALL_BATCH)
+    return seeded(tmp_path / "game.db", 20)
+
+
+def copy(database: Database, source: Path, seen: copying.Seen) -> int:
+    give_pass(database)
+    with transferring(source, database.owner, run="run-1", pass_token=PASS) as live:
+        return live.copy(live.begin(), seen)
+
+
+@contextmanager
+def copied(database: Database, source: Path) -> Iterator[LiveTransfer]:
+    give_pass(database)
+    with transferring(source, database.owner, run="run-1", pass_token=PASS) as live:
+        live.copy(live.begin(), lambda _progress: None)
+        yield live
+
+
+def priority() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def pausing(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[int]:
+    """Have every batch followed by a pause of so many seconds; return the sizes of the batches, which come later."""
+    sizes: list[int] = []
+
+    def end(throttle: Throttle, size: int) -> float:
+        sizes.append(size)
+        throttle.share = SHARE
+        return seconds
+
+    monkeypatch.setattr(Throttle, "end", end)
+    return sizes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_the_copy_has_a_lower_priority_and_what_follows_it_has_not(fenced_database: Database, source: Path) -> None:
+    nicer = []
+
+    def seen(_progress: CopyProgress) -> None:
+        nicer.append(priority())
+
+    before = priority()
+    assert copy(fenced_database, source, seen) > 0
+    assert min(nicer) > before
+    assert priority() == before
+
+
+class Told(Silent):
+    """A progress that calls a function when a player is proven."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function = function
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
+        del title, total, unit
+        yield lambda _more: self.function()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_the_copy_is_proven_at_a_lower_priority(fenced_database: Database, source: Path) -> None:
+    nicer = []
+    with copied(fenced_database, source) as live:
+        live.prove(Told(lambda: nicer.append(priority())), lambda _result: None)
+    assert min(nicer) > priority()
+
+
+def test_a_proof_that_is_interrupted_ends_with_the_next_player(fenced_database: Database, source: Path) -> None:
+    proven = []
+
+    def interrupt() -> None:
+        proven.append(len(proven))
+        if len(proven) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            interrupted.wait(60)
+
+    interrupted = threading.Event()
+    with copied(fenced_database, source) as live, pytest.raises(KeyboardInterrupt), telling(interrupted):
+        live.prove(Told(interrupt), lambda _result: None)
+    assert len(proven) == 1
+
+
+@contextmanager
+def telling(interrupted: threading.Event) -> Iterator[None]:
+    """Set the event once this thread has been interrupted and has told the work to end."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lowered, "wait", lambda *given: (interrupted.set(), wait(*given))[1])
+        yield
+
+
+def test_each_batch_says_how_much_the_copy_works(
+    fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, seen = pausing(monkeypatch, 0.0), []
+    copy(fenced_database, source, seen.append)
+    assert len(seen) > 5
+    assert {progress.share for progress in seen} == {SHARE}
+    assert sum(sizes) == seen[-1].bytes
+    assert min(sizes) > 0
+
+
+def test_an_interrupted_copy_ends_in_the_middle_of_a_pause_and_goes_on_later(
+    fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause of a day: were it not ended, this test would not end."""
+    with monkeypatch.context() as patched:
+        pausing(patched, 86_400.0)
+        with pytest.raises(KeyboardInterrupt):
+            copy(fenced_database, source, lambda _progress: os.kill(os.getpid(), signal.SIGINT))
+    players = "select coalesce(sum(rows), 0)::int from transfer_checkpoints where source_table = 'users'"
+    assert 0 < int(str(value(fenced_database.owner, players))) < 20
+    copy(fenced_database, source, lambda _progress: None)
+    assert value(fenced_database.owner, players) == 20
