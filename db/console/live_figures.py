@@ -120,6 +120,29 @@ class MoveFigures:
             ("window", NOT_KNOWN if self.window_ms is None else f"some {self.window_ms:,.0f} ms to expect"),
         ]
 
+    def values(self) -> dict[str, object]:
+        """Return the figures for machines: seconds, ms, bytes, and units a second; None where one is not known."""
+        copy, rates = self.copy, self.rates
+        return {
+            "state": str(self.state),
+            "reason": self.reason,
+            "players": copy and copy.players,
+            "players_total": copy and copy.total,
+            "rows": copy and copy.rows,
+            "bytes": copy and copy.bytes,
+            "share": copy and round(copy.share, 2),
+            "players_a_second": rates and round(rates[0], 1),
+            "bytes_a_second": rates and round(rates[1]),
+            "left_seconds": _rounded(self.left_seconds, 1),
+            "dirty": self.dirty,
+            "rounds": self.rounds,
+            "rows_arriving_a_second": _rounded(self.arrival, 1),
+            "rows_applied_a_second": _rounded(self.applying, 1),
+            "lag_seconds": _rounded(self.lag_seconds, 3),
+            "expected_window_ms": _rounded(self.window_ms, 1),
+            "parts_ms": dict(self.parts_ms),
+        }
+
     def line(self) -> str:
         """Return the same in one line, as far as it is known."""
         copying, lag = self.state is MoveState.COPYING, self.lag_seconds
@@ -180,6 +203,10 @@ def seconds_text(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:,.0f} ms"
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _rate(what: str, rate: float | None) -> str:

@@ -122,6 +122,22 @@ class Output:
         self.at_end: AtEnd | None = None
         self.signals: Signals | None = None
         self._ending: Ending | None = None
+        self._streams = False
+
+    @property
+    def stream(self) -> Callable[[Mapping[str, object]], None] | None:
+        """Return what prints an object on a line of standard output, if that is where `--json` has its document.
+
+        The document is then the last line.
+        """
+        if self._json_path != "-":
+            return None
+        self._streams = True
+        return self._print_line
+
+    def _print_line(self, document: Mapping[str, object]) -> None:
+        self._stdout.write(to_json(plain(document)) + "\n")
+        self._stdout.flush()
 
     @property
     def console(self) -> Console:
@@ -177,7 +193,7 @@ class Output:
         document = plain(result)
         if self._ending is not None and isinstance(document, dict):
             document["ending"] = plain(self._ending)
-        text = to_json(document, indent=2) + "\n"
+        text = to_json(document, indent=None if self._streams else 2) + "\n"
         if self._json_path == "-":
             self._stdout.write(text)
             self._stdout.flush()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from db import environments
 from db.confirmation import Change, Confirm
 from db.console import live_screen
+from db.console.live_json import LiveJson
+from db.console.live_view import LiveView
 from db.console.output import command_line
 from db.cutover import ending, moves, rollback
 from db.cutover.context import RunConfig
@@ -91,9 +93,16 @@ def configure(
         progress=out.progress,
         signals=out.signals or Signals(),
         operator_token=token,
-        view=live_screen.shown_by(out.progress),
+        view=_view(out, streams=not (offline or dry_run or abort)),
         provenance=_provenance,
     )
+
+
+def _view(out: Output, *, streams: bool) -> LiveView:
+    """Return what shows a live move: to people, and to a machine that reads standard output."""
+    shown = live_screen.shown_by(out.progress)
+    write = out.stream if streams else None
+    return shown if write is None else LiveJson(shown, write)
 
 
 def cutover(env: Environment, config: RunConfig, *, certificate: str = "", plan: str = "") -> RunReport:
