@@ -28,6 +28,9 @@ from game.urls import PostgresUrl
 
 _LOCK_TIMEOUT = "10s"
 
+ORPHAN_TIMEOUT = "10s"
+"""How long the session of a killed run may go on with what it was told last."""
+
 NAMED = 5
 """How many held players a refusal names."""
 
@@ -71,18 +74,23 @@ def check_homes() -> None:
 
 @contextmanager
 def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
-    """Connect as the only one who writes chunks. Raises Refusal while another does, also an orphan of a killed run."""
+    """Connect as the only one who writes chunks. Raises Refusal while another does.
+
+    The session of a run that was killed a moment ago lasts until the server notices, so it is waited for, not refused.
+    """
     with ops.connect(target, application="sudamr transfer") as conn, explained(target.redacted):
         requirements.require(conn)
-        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.TRANSFER_LOCK)).fetchone()
-        if row != (True,):
+        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(ORPHAN_TIMEOUT)))
+        try:
+            conn.execute("select pg_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.TRANSFER_LOCK))
+        except psycopg.errors.LockNotAvailable:
             raise Refusal(
                 "no other transfer at work",
                 locks.owners(conn, locks.TRANSFER_LOCK),
                 where=target.redacted,
                 do=locks.how_to_end(conn, locks.TRANSFER_LOCK),
-            )
+            ) from None
+        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
         try:
             yield conn
         finally:

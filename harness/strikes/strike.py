@@ -28,6 +28,7 @@ from harness.strikes.world import Start, World
 ENDS_SECONDS = 120.0
 WINDOW = "window"
 SETTLES_SECONDS = 20.0
+SAYS_SECONDS = 2.0
 """Seconds after which the watchdog counts as failed; it takes one."""
 FOLLOWED = 4
 """After so many printed commands the move counts as a dead end."""
@@ -187,7 +188,7 @@ def kill_at(world: World, move: Move, at: Position) -> None:
         Run(world, move.runbook, abort=move.abort, director=director).wait()
     finally:
         world.proxy.interceptor = Director()
-    assert director.struck.is_set(), f"{move.name} never came to {at}"
+    assert director.struck.wait(SAYS_SECONDS), f"{move.name} never came to {at}"
 
 
 def strike(world: World, move: Move, case: Case) -> Outcome:
@@ -250,7 +251,8 @@ class _Striking:
         """Return True once the run has ended; False if it was stopped before."""
         while run.alive and not director.struck.wait(0.02):
             pass
-        self._outcome.struck = director.struck.is_set()
+        # A killed run can be seen dead before its director, which killed it, gets to say so.
+        self._outcome.struck = director.struck.wait(SAYS_SECONDS)
         if not self._outcome.struck:
             self._outcome.problems.append(f"the run never came there: {run.last_line}")
         return not (self._outcome.struck and self._case.how is How.STOP)

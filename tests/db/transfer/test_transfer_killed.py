@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from db.console.progress import Progress, Silent
 from db.errors import Refusal
 from db.ops import locks
 from db.tables import quarantine, transfer_checkpoints
+from db.transfer import preconditions
 from game import tables
 from harness.databases import Database, Databases
 from tests.db.transfer.transferring import PASS, SMALL_CHUNK_BYTES, DiesAt, give_pass, load, load_and_die, seeded
@@ -81,8 +83,13 @@ def test_a_load_that_was_killed_between_chunks_goes_on(
 
 @pytest.mark.parametrize("table", ["legacy_schema", "user_mail", "quarantine", "transfer_checkpoints"])
 def test_a_load_that_was_killed_within_a_chunk_goes_on(
-    table: str, source: Path, fenced_database: Database, unbroken: dict[str, str]
+    table: str,
+    source: Path,
+    fenced_database: Database,
+    unbroken: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(preconditions, "ORPHAN_TIMEOUT", "50ms")
     give_pass(fenced_database)
     with ops.connect(fenced_database.owner) as conn, conn.transaction():
         conn.execute(f"lock table {table} in share mode")
@@ -95,6 +102,18 @@ def test_a_load_that_was_killed_within_a_chunk_goes_on(
     until(lambda: at_work(fenced_database))
     load(fenced_database, source, run="run-again", chunk_bytes=SMALL_CHUNK_BYTES)
     assert contents(fenced_database) == unbroken
+
+
+def test_the_session_of_a_run_that_was_killed_a_moment_ago_is_waited_for(fenced_database: Database) -> None:
+    def write() -> bool:
+        with preconditions.writing(fenced_database.owner):
+            return True
+
+    with ThreadPoolExecutor(1) as executor:
+        with preconditions.writing(fenced_database.owner):
+            writing = executor.submit(write)
+            until(lambda: [] if waits(fenced_database) else ["a transfer that does not wait"])
+        assert writing.result()
 
 
 def waits(database: Database) -> bool:

@@ -107,7 +107,10 @@ def test_without_the_pass_nothing_is_written(fenced_database: Database, tmp_path
     assert value(fenced_database.owner, "select count(*) from legacy_schema") == 0
 
 
-def test_two_loads_at_once_are_refused_naming_the_other(fenced_database: Database, tmp_path: Path) -> None:
+def test_two_loads_at_once_are_refused_naming_the_other(
+    fenced_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preconditions, "ORPHAN_TIMEOUT", "50ms")
     with (
         preconditions.writing(fenced_database.owner),
         pytest.raises(Refusal, match="no other transfer at work") as refusal,
