@@ -48,5 +48,7 @@ namespace.add_collection(
 )
 namespace.add_collection(Collection("snapshot", snapshot.take, snapshot.verify, snapshot.restore, snapshot.kept))
 namespace.add_collection(Collection("provider", operations.verify))
-namespace.add_collection(Collection("bench", bench.bench_actions, bench.bench_databases, bench.bench_window))
+namespace.add_collection(
+    Collection("bench", bench.bench_actions, bench.bench_databases, bench.bench_round, bench.bench_window)
+)
 check(namespace)

@@ -44,6 +44,7 @@ ALONE = {
     "transfer.mapping",
     "bench.actions",
     "bench.databases",
+    "bench.round",
     "bench.window",
 }
 """Tasks that know no environment: what they change is a throwaway, the development container, or a new file."""

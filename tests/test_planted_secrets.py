@@ -78,6 +78,7 @@ TAKES_A_SERVER = [
     ("rehearse",),
     ("bench.actions",),
     ("bench.databases",),
+    ("bench.round",),
     ("bench.window",),
     ("gate", "--env", "staging"),
     ("transfer", "--env", "test", "--source", "game.db"),
@@ -113,6 +114,7 @@ LONG = [
     ("transfer", "--env", "test", "--source", "game.db", "--back", "--into", "copy.db", "--json", "transfer.json"),
     ("bench.actions", "--rounds", "1", "--requests", "32", "--json", "actions.json"),
     ("bench.databases", "--rounds", "1", "--containers", "0", "--json", "databases.json"),
+    ("bench.round", "--rounds", "1", "--players", "8", "--json", "round.json"),
     ("bench.window", "--players", "20", "--runs", "1", "--rate", "20", "--json", "window.json"),
     ("gate", "--env", "staging", "--players", "5", "--json", "gate.json"),
 ]

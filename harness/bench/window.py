@@ -28,10 +28,11 @@ from db.cutover.ports import SmokeResult, When
 from db.cutover.report import LiveFigures, RunReport
 from db.errors import Refusal
 from game.urls import LegacyUrl, PostgresUrl
+from harness.bench.clients import Clients
 from harness.bench.samples import Spread, TargetsJudgement, Threshold, Verdict
 from harness.bench.setup import DURABLE
 from harness.load import scripts
-from harness.load.steady import Answered, SteadyLoad
+from harness.load.steady import Answered
 from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
@@ -124,7 +125,8 @@ def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> WindowRun:
     planned = scripts.read(setup.source, players=min(setup.players, MOST_PLAYERS))
     moments: dict[str, float] = {}
     held: list[int] = []
-    load = SteadyLoad(setup.service.urls, planned, setup.service.token_of, rate)
+    tokens = {player: setup.service.token_of(player) for player in planned}
+    load = Clients(setup.service.urls, planned, tokens, rate)
 
     def observer(when: When, step: str) -> None:
         if when == "at" or f"{when} {step}" not in moments:  # Of a window that was tried again the last try counts.

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Self
 
 from db import environments
@@ -78,16 +79,7 @@ class WorkerPool:
         for _ in range(size):
             parent_end, child_end = context.Pipe()
             process = context.Process(target=_work, args=(child_end,), daemon=True)
-            # Ctrl-C reaches the whole group of a terminal: a worker would print a traceback, and ends with its pipe.
-            # The tracker is started first, for its start lifts the mask: the first worker would be without it.
-            with _without_secrets():
-                resource_tracker.ensure_running()
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                with _without_secrets():
-                    process.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            start(process)
             child_end.close()
             self._pipes.append(parent_end)
             self._processes.append(process)
@@ -112,6 +104,22 @@ class WorkerPool:
         for pipe in pipes:
             pipe.send("go")
         return Round.of([_hear(pipe, ROUND_SECONDS) for pipe in pipes])
+
+
+def start(process: BaseProcess) -> None:
+    """Start a process that ends with its pipe: without secrets, and without Ctrl-C.
+
+    Ctrl-C reaches the whole group of a terminal, and the process would print a traceback.
+    """
+    # The tracker is started first, for its start lifts the mask: the first process would be without it.
+    with _without_secrets():
+        resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with _without_secrets():
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextmanager

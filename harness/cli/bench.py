@@ -1,4 +1,4 @@
-"""Benchmarks: what commands and fresh databases cost, beside what others take."""
+"""Benchmarks: what commands, fresh databases and the parts of a live move cost, beside what others take."""
 
 from __future__ import annotations
 
@@ -72,3 +72,21 @@ def bench_window(
     from harness.bench import window
 
     judged(json, partial(window.run, players, runs, rate, postgres or None), window.show)
+
+
+@task(
+    name="round",
+    help={
+        "rounds": "how many rounds of each kind of action are measured",
+        "players": "how many players act before each",
+        "postgres": POSTGRES,
+        "json": JSON,
+    },
+)
+def bench_round(
+    _c: Context, rounds: int = Whole(8), players: int = Whole(50), postgres: str = "", json: str = ""
+) -> None:
+    """Measure a round of a live copy: processor time a player, by parts."""
+    from harness.bench import round as rounds_of_copy
+
+    judged(json, partial(rounds_of_copy.run, rounds, players, postgres or None), rounds_of_copy.show)

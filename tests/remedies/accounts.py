@@ -71,6 +71,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/transfer/live/capture.py": (3, "tests/db/transfer/live/test_log_bound.py"),
     "db/transfer/live/copying.py": (1, "tests/db/transfer/live/test_rounds.py"),
     "harness/report/move.py": (2, "tests/harness/report/test_move_page.py"),
+    "harness/bench/round.py": (1, "tests/harness/bench/test_round.py"),
     "harness/bench/window.py": (1, "tests/harness/bench/test_bench.py"),
     "db/transfer/soundness.py": (3, "tests/db/transfer/test_transfer_remedies.py"),
     "db/conversion/proof.py": (1, "tests/db/conversion/test_conversion_proof.py"),

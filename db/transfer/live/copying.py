@@ -30,9 +30,13 @@ from game.rows import Record
 Seen: TypeAlias = Callable[[CopyProgress], None]
 """Told of each batch that was written."""
 
-BATCH_BYTES = 512 * 1024
-"""Some 14 players, a twentieth of a second: players' commands share the disk and the processors with it, and between
-two batches there is a pause."""
+BATCH_BYTES = 2 * 1024 * 1024
+"""Smaller than an offline chunk: players' commands share the disk and the processors with it."""
+
+_UNSYNCED = "set local synchronous_commit = off"
+"""Of a batch's transaction: each sync of the disk is one that players' commits wait for. A crash of Postgres may take
+the newest batches, with the checkpoints that name them, and they are read anew; whatever is committed with a sync after
+them, each round and the point of no return, has them on the disk too."""
 
 
 def require_live(source: Source) -> None:
@@ -128,6 +132,7 @@ class LiveCopy:
         file.execute("BEGIN")
         try:
             with self.transaction():
+                self.conn.execute(_UNSYNCED)
                 for chunk in chunks(Source(file, self.where).rows(table.name), self.batch_bytes):
                     lines.write_batch(self.conn, builder.pack(chunk), self.run)
                     copied += len(chunk)
@@ -169,6 +174,7 @@ class LiveCopy:
 
     def _write(self, table: SourceTable, batch: Batch, number: int, rows: list[SourceRow], after: list[Cell]) -> None:
         with self.transaction():
+            self.conn.execute(_UNSYNCED)
             for each in tables.ALL:
                 if records := batch.records.pop(each.name, None):
                     copy(self.conn, each, records)

@@ -85,6 +85,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "db/transfer/target.py Target.users_columns": (MEMORY,),
     "db/transfer/target.py default_schema": (MEMORY,),
     "db/transfer/write_back.py _writing": (DURABLE,),
+    "harness/bench/round.py _fill_bags": (SCRATCH,),
+    "harness/bench/round.py _row_bytes": (READS,),
     "harness/cli/commands/first_serve.py _say_first_request": (READS,),
     "harness/history/recording.py heads": (READS,),
     "harness/load/scripts.py read": (READS,),

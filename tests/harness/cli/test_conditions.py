@@ -34,6 +34,7 @@ USUAL = {
     "audit": ("--postgres", "nonsense"),
     "bench.actions": ("--postgres", "nonsense"),
     "bench.databases": ("--postgres", "nonsense"),
+    "bench.round": ("--postgres", "nonsense"),
     "bench.window": ("--postgres", "nonsense"),
     "gate": ("--env", "development", "--postgres", "nonsense"),
     "report": ("--from", "none.json"),

@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from db import ops
 from db.console.live_view import CopyProgress
 from db.console.progress import Advance, Silent
 from db.processes import lowered
-from db.transfer.live import copying
+from db.transfer.live import copying, lines, writing
 from db.transfer.live.session import LiveTransfer, transferring
 from db.transfer.live.throttle import Throttle
 from harness.databases import Database
-from tests.db.transfer.transferring import PASS, give_pass, seeded, value
+from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite, value
 
 SHARE = 0.25
 SMALL_BATCH = 100_000
@@ -143,3 +145,26 @@ def test_an_interrupted_copy_ends_in_the_middle_of_a_pause_and_goes_on_later(
     assert 0 < int(str(value(fenced_database.owner, players))) < 20
     copy(fenced_database, source, lambda _progress: None)
     assert value(fenced_database.owner, players) == 20
+
+
+def test_batches_wait_for_no_sync_and_what_comes_after_them_does(
+    fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a crash takes of the batches it takes with their checkpoints; a round deletes lines of the log."""
+    synced: dict[str, set[object]] = {"batch": set(), "round": set(), "heads": set()}
+
+    def noting(what: str, real: Callable[..., Any], conn_of: Callable[..., ops.Connection]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **named: Any) -> Any:
+            synced[what].add(conn_of(*arguments).execute("show synchronous_commit").fetchone())
+            return real(*arguments, **named)
+
+        return noted
+
+    checkpoint = copying.LiveCopy._checkpoint
+    monkeypatch.setattr(copying.LiveCopy, "_checkpoint", noting("batch", checkpoint, lambda batches, *_: batches.conn))
+    monkeypatch.setattr(lines, "give_all_heads", noting("heads", lines.give_all_heads, lambda conn: conn))
+    monkeypatch.setattr(writing, "write", noting("round", writing.write, lambda conn, *_: conn))
+    with copied(fenced_database, source) as live:
+        sqlite(source, "UPDATE users SET gold = gold + 1")
+        live.round()
+    assert synced == {"batch": {("off",)}, "round": {("on",)}, "heads": {("on",)}}
