@@ -136,9 +136,9 @@ def an_abort_after_the_return(a: Scratch) -> None:
 
 
 @follows("Leave --no-offline out.")
-def a_move_while_players_play(a: Scratch) -> None:
+def a_rollback_while_players_play(a: Scratch) -> None:
     a.migrated()
     assert a.legacy.exists()
-    phase(a, "loading")
-    a.refused("cutover", *DEV, "--abort", "--no-offline")
+    phase(a, "returned")
+    a.refused("rollback", *DEV, "--no-offline")
     a.without("--no-offline")
