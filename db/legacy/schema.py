@@ -204,7 +204,7 @@ def foreign_statistics(connection: sqlite3.Connection) -> list[str]:
 
 @cache
 def _statistics() -> frozenset[tuple[str, str]]:
-    """Return the tables that this SQLite's ANALYZE makes, with their statements."""
+    """Return the planner's tables that this SQLite can make, with their statements; others can't be made again here."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         memory.execute("ANALYZE")

@@ -149,6 +149,7 @@ class PostgresStore:
         return self._select(player, (*tables.PLAYER_STATE, *tables.JOURNALS))
 
     def _select(self, player: str, wanted: Sequence[sa.Table], *, open_only: bool = False) -> Rows | None:
+        """Read these tables. open_only: raise Fenced for a fenced store, which may no longer have the newest state."""
         columns = [statements.array(table, table.c[_owner(table)] == player).label(table.name) for table in wanted]
         with self.begin() as unit:
             row = unit.connection.execute(sa.select(FENCE.c.state, *columns)).one()

@@ -139,7 +139,7 @@ def log_of(conn: sqlite3.Connection, run: str) -> str | None:
 
 @contextmanager
 def writing(conn: sqlite3.Connection) -> Iterator[None]:
-    """Hold one IMMEDIATE transaction, synced when it has ended; rolled back when the body fails."""
+    """Hold one IMMEDIATE transaction, synced as `open_file` has it; rolled back when the body fails."""
     conn.execute("BEGIN IMMEDIATE")
     try:
         yield

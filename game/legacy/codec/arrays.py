@@ -33,7 +33,7 @@ PRIVATE = MARK
 
 @dataclass(slots=True)
 class ArrayRecords:
-    """A document taken apart. units: its elements, one at least; troubles: (place, what, source text).
+    """A document taken apart. units: its elements, one at least; unreadable: (place, what, source text).
 
     refuses: an element that commands could overwrite can't be read, so commands on the document are refused.
     """

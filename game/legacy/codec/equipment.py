@@ -56,7 +56,7 @@ def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> A
 
 
 def write_equipment(worn: Iterable[Record], layout: str | None) -> str:
-    """Return the object of `read_equipment` again, with these records."""
+    """Return the object of `read_equipment` with these records: for the legacy store's saves, and for proofs."""
     records = {position(record): record for record in worn}
     if layout is None:
         return "{" + ",".join(_entry_text(record) for _, record in sorted(records.items(), key=_first)) + "}"
