@@ -1,7 +1,7 @@
 """Names for each state of an environment the command that ends it, as `invoke status` prints it.
 
-A state has eight fields, enums but for one flag. `advise` answers for every combination: with a command, with something else
-that has to act first, with "nothing is under way", or with the guard in the code that prevents the state.
+A state has eight fields, enums but for one flag. `advise` answers for every combination: with a command, with something
+else that has to act first, with "nothing is under way", or with the guard in the code that prevents the state.
 """
 
 from __future__ import annotations
