@@ -12,8 +12,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from db import ops, transfer
+from db.console.output import outcome
+from db.console.progress import Silent
 from db.ops import Phase
 from db.quarantine.results import Adjustment, Decided, Replay
+from db.servers import Server
 from game import idempotency, tables
 from game.dispatch import Request, dispatch
 from game.legacy import fence as legacy_fence
@@ -22,16 +25,19 @@ from game.legacy.store import LegacyStore
 from game.postgres.store import PostgresStore
 from game.rows import Rows
 from game.rules.chance import Chance
-from game.rules.commands import Command, SavePreset, SellItem
+from game.rules.commands import Command, FinishTournament, SavePreset, SellItem
 from game.service.bodies import IdempotencyKey
 from game.unit_of_work import Store
+from harness.cli.commands import replays
 from harness.databases import Database
 from harness.history.checking import Draws, PlayerHistory, check
 from harness.history.client_log import ClientLog
+from harness.history.violations import ViolationKind
 from harness.laws import laws
 from harness.play.invariants import breaches
+from tests.db.cutover.cutover_world import quiet_world
 from tests.db.quarantine.replays import column, playing, replay, rows
-from tests.db.transfer.transferring import PASS, give_pass, load, moved, seeded, sqlite, written_to
+from tests.db.transfer.transferring import PASS, give_pass, load, moved, seeded, sqlite, value, written_to
 
 NOON_MS = 1_800_000_000_000
 JOURNALS = tuple(table.name for table in tables.JOURNALS)
@@ -171,6 +177,28 @@ def test_back_on_the_file_and_on_postgres_again_it_is_the_same_chain(begun: Begu
     assert {name: again[name] for name in JOURNALS} == {name: on_file[name] for name in JOURNALS}
 
 
+def test_what_the_journals_of_the_file_have_is_not_added_again(begun: Begun) -> None:
+    """Of a bag that came with its journals, opening and history have an item already while it can't be read."""
+    with written_to(begun.database.owner) as conn:
+        conn.execute("""update player_openings set stock = '{"a": 4, "b": 2}'""")
+
+    bag = begun.decide("inventory", BAG)
+
+    assert bag.adjustment == Adjustment("load_quarantined replay-1 2", {}, {"b": 3})
+    assert begun.lines() == ["b 3 adjust 5"]
+
+
+def test_where_they_have_all_of_it_there_is_no_receipt(begun: Begun) -> None:
+    with written_to(begun.database.owner) as conn:
+        conn.execute("""update player_openings set stock = '{"a": 4, "b": 5}'""")
+    before = rows(begun.database, *JOURNALS)
+
+    bag = begun.decide("inventory", BAG)
+
+    assert (bag.outcome, bag.adjustment) == ("loaded", None)
+    assert rows(begun.database, *JOURNALS) == before
+
+
 def test_no_client_can_ask_under_the_id_of_such_a_receipt(begun: Begun) -> None:
     adjustment = begun.decide("gold", "1200").adjustment
     assert adjustment is not None
@@ -179,3 +207,54 @@ def test_no_client_can_ask_under_the_id_of_such_a_receipt(begun: Begun) -> None:
     for form in (*idempotency.forms(adjustment.receipt), f'"{adjustment.receipt}"'):
         with pytest.raises(ValidationError):
             keys.validate_python(form)
+
+
+def test_a_load_that_tells_no_rows_is_no_load_by_the_rules(begun: Begun) -> None:
+    start = read(begun.store, begun.player)
+    adjustment = begun.decide("gold", "1200").adjustment
+    assert adjustment is not None
+    now = read(begun.store, begun.player)
+    now["action_receipts"][begun.player, adjustment.receipt]["outcome"] = "{}"
+
+    log = [request for request in begun.log if request.id != "r1"]
+    judged = check(log, [PlayerHistory(begun.player, start, now)], Draws(chance))
+
+    assert judged.kinds == {ViolationKind.CHAIN, ViolationKind.NOT_BY_THE_RULES}
+
+
+def test_the_screen_says_what_was_added(begun: Begun, capsys: pytest.CaptureFixture[str]) -> None:
+    number = int(str(value(begun.database.owner, "select n from quarantine where column_name = 'gold'")))
+    with outcome(None) as out:
+        replays.show(replay(begun.database, decided=Decided(number, "1200")), "test", out)
+    assert "     added to the journals: gold +1,200\n" in capsys.readouterr().out
+
+
+def test_over_a_rollback_and_a_second_cutover_the_chain_goes_on(server: Server, tmp_path: Path) -> None:
+    with quiet_world(server, tmp_path) as world, closing(PostgresStore(world.env.target)) as store:
+        player, kind = world.unfinished[0]
+        world.write_to_legacy(f"UPDATE users SET gold = 'lots' WHERE id = '{player}'")
+        world.cutover()
+        with written_to(world.owner) as conn:
+            conn.execute("update users set held = false where id = %s", (player,))
+        play(store, player, "r1", SavePreset("first"))
+        number = int(str(value(world.owner, "select n from quarantine where column_name = 'gold'")))
+        decided = tmp_path / "gold"
+        decided.write_text("1200\n")
+        replays.run(world.env, replays.ReplayOptions(number=number, value=str(decided)), Silent(), lambda: None)
+        play(store, player, "r2", FinishTournament(kind))  # type: ignore[arg-type]  # one of three words
+        before = read(store, player)
+        assert (len(before["action_receipts"]), breaches(before)) == (3, [])
+
+        assert world.rollback().verdict == "returned"
+        with closing(LegacyStore(world.env.legacy.path)) as file:
+            on_file = read(file, player)
+            assert {name: on_file[name] for name in JOURNALS} == {name: before[name] for name in JOURNALS}
+            assert breaches(on_file) == []
+            play(file, player, "r3", SavePreset("second"))
+        assert world.cutover().verdict == "live"
+
+        again = read(store, player)
+        assert breaches(again) == []
+        assert again["action_receipts"].keys() - before["action_receipts"].keys() == {(player, "r3")}
+        play(store, player, "r4", SavePreset("third"))
+        assert breaches(read(store, player)) == []
