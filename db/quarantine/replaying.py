@@ -19,11 +19,11 @@ from db import tables as db_tables
 from db.console.progress import Progress
 from db.errors import Failure, Refusal
 from db.ops import Phase, RunLock, emergency, fence
-from db.quarantine import decided_values, entries, second_reading, taken_names
+from db.quarantine import adjustment, decided_values, entries, second_reading, taken_names
+from db.quarantine.adjustment import LoadedValues
 from db.quarantine.entries import Value
 from db.quarantine.kept_rows import KeptRow
-from db.quarantine.openings import amend
-from db.quarantine.results import Decided, Replay, Replayed
+from db.quarantine.results import Adjustment, Decided, Replay, Replayed
 from db.quarantine.second_reading import SecondReading
 from db.transfer.batches import as_text, quarantine_record
 from db.transfer.copying import copy
@@ -194,7 +194,7 @@ class _Run:
         taken_names.keep_aside(self.conn, decoded, wanted)
         reading = second_reading.judge(values, decoded.findings, before, wanted, mended=self._mended(values))
         self._check_decided(values, reading)
-        opening, added = None, []
+        adjusted, added = None, []
         if reading.changes:
             after = second_reading.merge(before, decoded.rows, reading)
             self._write(before, after)
@@ -203,8 +203,9 @@ class _Run:
         self._settle(values, reading)  # Before the proof: from here on the kept cells count as read.
         if reading.changes:
             self._prove(player, wanted)
-            opening = amend(self.conn, player, before, after)
-        return [*(self._result(value, reading, opening) for value in values), *added]
+            numbers = [value.n for value in (*reading.loaded, *reading.released)]
+            adjusted = adjustment.journal(self.conn, LoadedValues(self.run, player, numbers, before, after))
+        return [*(self._result(value, reading, adjusted) for value in values), *added]
 
     def _mended(self, values: Sequence[Value]) -> Value | None:
         return next((one for one in values if self.decided and one.n == self.decided.n), None)
@@ -299,10 +300,10 @@ class _Run:
                     (now.kind, as_text(now.rule), as_text(now.reason), now.path, now.position, value.run, value.n),
                 )
 
-    def _result(self, value: Value, reading: SecondReading, opening: dict[str, int] | None) -> Replay:
+    def _result(self, value: Value, reading: SecondReading, adjusted: Adjustment | None) -> Replay:
         done = Replay(value.n, "aside", value.kind, value.table, value.player, value.column, value.path, value.rule)
         if value in reading.loaded:
-            return replace(done, outcome="loaded", opening=opening)
+            return replace(done, outcome="loaded", adjustment=adjusted)
         if value in reading.released:
             return replace(done, outcome="released", why=reading.pairs[value.n].reason)
         if value in reading.overwritten:

@@ -17,11 +17,24 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What a replay added to the journals of a player that had begun: by currency, and by item id.
+
+    receipt: the request id under which it stands there.
+    """
+
+    receipt: str
+    currencies: dict[str, int]
+    items: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """The result for one value. why: the reason in a sentence, "" for one that was loaded.
 
     loaded: its rows are the game's now. released: it can't be read, but this version lets the player play. held, aside:
     as before. overwritten: the player's play has replaced it; its bytes stay in the quarantine alone.
+    adjustment: what the journals lacked of all that was loaded of the player; None if nothing.
     """
 
     n: int
@@ -33,7 +46,7 @@ class Replay:
     path: str
     rule: str
     why: str = ""
-    opening: dict[str, int] | None = None
+    adjustment: Adjustment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,12 @@ Reason = Literal[
 ItemAction = Literal["gain", "spend", "equip", "unequip", "enhance", "combine"]
 """The actions that change an item, as history lines name them."""
 
+LOAD_QUARANTINED = "load_quarantined"
+"""The command of a receipt that no client asked for: of a replay of the quarantine, once the journals had begun."""
+
+ADJUSTMENT, ADJUST = "adjustment", "adjust"
+"""The reason of its ledger lines, and the action of its history lines."""
+
 
 class Journals:
     """Writes the lines of one player's request."""

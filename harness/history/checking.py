@@ -26,7 +26,7 @@ from harness.history.explaining import Executed
 from harness.history.real_time import Placed
 from harness.history.reference import HISTORY, LEDGER, Reference, kept_receipts
 from harness.history.violations import Violation, ViolationKind
-from harness.laws import laws
+from harness.laws import laws, loads
 from harness.play.memory_store import OPENINGS, RECEIPTS
 
 OF_BEFORE = {
@@ -220,7 +220,7 @@ class _PlayerCheck:
                 yield self._violation(ViolationKind.ANSWERED_DIFFERENTLY, request.id, expected, str(receipt["outcome"]))
         known = {form for request in self._asked for form in idempotency.forms(request.id)}
         for one in self.new:
-            if one.request not in known:
+            if one.request not in known and not loads.is_load(one.receipt):
                 yield self._violation(ViolationKind.UNASKED, one.request, "no receipt", str(one.receipt["outcome"]))
 
     def _acknowledged(self, request: ClientRequest, receipt: Record | None) -> Iterator[Violation]:

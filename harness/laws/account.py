@@ -27,12 +27,14 @@ CURRENCIES = ("gold", "diamonds")
 class Account:
     """A player's property by the laws. `rows`: a copy of the opening's, which the entries change.
 
+    drawn: the opening's rows, for columns that dice decide; a load of the quarantine changes them, and nothing else.
     forge_xp: the least and the most that there can be, levels included; no outcome tells how much was gained.
     improved: how many stars each item has gained since the opening. at_ms: the instant of the receipt under way.
     """
 
     player: str
     rows: Rows
+    drawn: Rows
     forge_xp: tuple[int, int]
     at_ms: int = 0
     improved: Counter[str] = field(default_factory=Counter)
@@ -52,7 +54,7 @@ class Account:
             }
         )
         total = forge_total(rows["users"][(player,)])
-        return cls(player, rows, (total, total))
+        return cls(player, rows, rows.copy(), (total, total))
 
     @property
     def user(self) -> Record:
@@ -115,6 +117,18 @@ class Account:
         least += low if least < TOP_TOTAL or not self.gained_forge_xp else 0
         most += high if most < TOP_TOTAL or not self.gained_forge_xp else 0
         self.forge_xp, self.gained_forge_xp = (least, most), True
+
+    def draw_anew(self, loaded: Mapping[str, Sequence[Record]]) -> None:
+        """Begin anew what dice decide, where a load of the quarantine, entered in `rows`, told what it was by then."""
+        if any("forge_level" in record or "forge_xp" in record for record in loaded.get("users", ())):
+            self.drawn["users"][(self.player,)] = dict(self.user)
+            total = forge_total(self.user)
+            self.forge_xp, self.gained_forge_xp = (total, total), False
+        for record in loaded.get("user_inventory", ()):
+            if "options" in record:
+                item_id = text(record, "id")
+                self.drawn.table("user_inventory")[self.player, item_id] = dict(self.item(item_id))
+                self.improved.pop(item_id, None)
 
     def settle(self, ledger: Sequence[Record], history: Sequence[Record]) -> None:
         """Compare what the entry expects with the receipt's lines, in their order. NotGranted where they differ."""

@@ -4,6 +4,8 @@ Gold follows from the ledger; by these laws the ledger, scores, XP, action point
 flag of something granted once follow from the receipts. The actions have no part in it, and an outcome is compared,
 never believed, but for what dice decide. Forge XP has bounds alone: no outcome tells how much was drawn.
 
+A load of the quarantine is entered by the rows that its receipt tells: what was read again, no rule grants.
+
 An opening of the journals holds gold, diamonds and stock, and no more: a column more in it would change the digest of
 every chain. So the opening is the player's rows as they were: a scenario's `given`, or what a transfer read.
 A receipt costs some 30 µs.
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from game import tables
 from game.rows import Record, Rows, text, whole_number
 from game.rules import catalog
-from harness.laws import items, rewards, solo
+from harness.laws import items, loads, rewards, solo
 from harness.laws.account import Account, Answer, as_json, forge_total
 from harness.laws.breach import Breach, NotGranted, need
 
@@ -93,8 +95,8 @@ def _of_player(player: str, opening: Rows, now: Rows) -> Iterator[Breach]:
             yield Breach(player, f"{_action(receipt)} {request} by the rules' tables", "a command they grant", what)
             return
     yield from _state(account, now)
-    yield from _forge_xp(account, opening, now)
-    yield from _options(account, opening, now)
+    yield from _forge_xp(account, now)
+    yield from _options(account, now)
 
 
 def _receipts_since(player: str, opening: Rows, now: Rows) -> list[Record]:
@@ -104,6 +106,9 @@ def _receipts_since(player: str, opening: Rows, now: Rows) -> list[Record]:
 
 
 def _enter(account: Account, receipt: Record, ledger: Sequence[Record], history: Sequence[Record]) -> None:
+    if loads.is_load(receipt):
+        loads.enter(account, receipt, ledger, history)
+        return
     action, fields = json.loads(text(receipt, "command"))
     outcome = json.loads(text(receipt, "outcome"))
     account.at_ms = whole_number(receipt, "at")
@@ -148,9 +153,9 @@ def _state(account: Account, now: Rows) -> Iterator[Breach]:
                     yield Breach(account.player, law, _shown(entered), _shown(stored))
 
 
-def _forge_xp(account: Account, opening: Rows, now: Rows) -> Iterator[Breach]:
+def _forge_xp(account: Account, now: Rows) -> Iterator[Breach]:
     """Compare the forge's level and XP: as before where none was gained, else within what dice can have given."""
-    before, after = (rows["users"][(account.player,)] for rows in (opening, now))
+    before, after = (rows["users"][(account.player,)] for rows in (account.drawn, now))
     level, xp = whole_number(after, "forge_level"), whole_number(after, "forge_xp")
     law = "forge XP = opening + receipts"
     if not account.gained_forge_xp:
@@ -169,11 +174,11 @@ def _forge_xp(account: Account, opening: Rows, now: Rows) -> Iterator[Breach]:
         yield Breach(account.player, "forge level", expected, str(xp))
 
 
-def _options(account: Account, opening: Rows, now: Rows) -> Iterator[Breach]:
+def _options(account: Account, now: Rows) -> Iterator[Breach]:
     """Compare the main value of what was enhanced: what it was, and the share of its base for each star since."""
     for item_id, gained in account.improved.items():
         key = (account.player, item_id)
-        item, before = now.get("user_inventory", {}).get(key), opening.get("user_inventory", {}).get(key)
+        item, before = now.get("user_inventory", {}).get(key), account.drawn.get("user_inventory", {}).get(key)
         if item is None:
             continue
         stars = whole_number(item, "stars")

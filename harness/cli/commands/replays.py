@@ -115,7 +115,7 @@ def _lines(one: Replay, words: str) -> list[str]:
     lines = [f"{words}: {one.n}  {shown(one.player or '(no player)')}", f"     {shown(place)}"]
     if one.why:
         lines.append(f"     {shown(one.why)}")
-    if one.opening:
-        amended = ", ".join(f"{shown(name)} {amount:+,}" for name, amount in one.opening.items())
-        lines.append(f"     what the player owned when the journals began: {amended}")
+    if one.adjustment:
+        amounts = (*one.adjustment.currencies.items(), *one.adjustment.items.items())
+        lines.append(f"     added to the journals: {', '.join(f'{shown(name)} {n:+,}' for name, n in amounts)}")
     return [fitted(line, WIDTH) for line in lines]

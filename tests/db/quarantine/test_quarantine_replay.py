@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,9 @@ from tests.db.quarantine.replays import column, kept, playing, replay, rows
 from tests.db.quarantine.unread_values import unread
 from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite, value, written_to
 
+LINES = ("action_receipts", "currency_ledger", "inventory_history")
+"""The journals to which a replay may add."""
+
 
 def play_on(store: PostgresStore, ids: list[str]) -> int:
     """Each player tries one of many commands, whatever it needs; how many were granted."""
@@ -43,7 +46,7 @@ def play_on(store: PostgresStore, ids: list[str]) -> int:
         assert rows is not None
         for n, command in enumerate(_wishes(rows)):
             request = Request(player, f"after-{n}", command)
-            with contextlib.suppress(Refused):
+            with suppress(Refused):
                 dispatch(
                     store,
                     request,
@@ -62,43 +65,60 @@ def _wishes(rows: Rows) -> Iterator[Command]:
     yield from (StartTournament(kind) for kind in mapping.KINDS)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.core), 1, 2])
 def test_what_players_did_meanwhile_stays_and_their_journals_add_up(
     fenced_database: Database, tmp_path: Path, seed: int
 ) -> None:
     source = seeded(tmp_path / "game.db", 20)
     with unread(seed, one_in=12):
         load(fenced_database, source)
-    store = playing(fenced_database)
     ids = [str(key) for key in column(fenced_database, "select id from users order by id")]
-    let_go = ids[::4]
-    with written_to(fenced_database.owner) as conn:  # An operator lets some play with what can be read.
-        conn.execute("update users set held = false where id = any(%s)", (let_go,))
-    assert play_on(store, ids) > 10
-    transfer.back(fenced_database.owner, tmp_path / "before.db")
-    with unread(seed, one_in=12):
-        transfer.back(fenced_database.owner, tmp_path / "as_loaded.db")
-    assert compare_files(tmp_path / "before.db", tmp_path / "as_loaded.db") == [], "a release changes nothing"
-    wrong = {player: laws(store, player) for player in ids}
-    journals = rows(fenced_database, "action_receipts", "currency_ledger", "inventory_history")
+    with closing(playing(fenced_database)) as store:
+        let_go(fenced_database, ids[::4])
+        assert play_on(store, ids) > 10
+        transfer.back(fenced_database.owner, tmp_path / "before.db")
+        with unread(seed, one_in=12):
+            transfer.back(fenced_database.owner, tmp_path / "as_loaded.db")
+        assert compare_files(tmp_path / "before.db", tmp_path / "as_loaded.db") == [], "a release changes nothing"
+        before = {player: read(store, player) for player in ids}
+        openings = rows(fenced_database, "player_openings")
 
-    done = replay(fenced_database)
+        done = replay(fenced_database)
 
-    assert done.of("loaded")
-    transfer.back(fenced_database.owner, tmp_path / "after.db")
-    differing = compare_files(tmp_path / "before.db", tmp_path / "after.db")
-    assert [one for one in differing if "sudamr_player_openings" not in one] == []
-    assert rows(fenced_database, *journals) == journals
-    for player in ids:
-        assert set(laws(store, player)) <= set(wrong[player]), player
-    store.close()
+        assert done.of("loaded")
+        assert rows(fenced_database, "player_openings") == openings
+        adjusted = {one.player: one.adjustment.receipt for one in done.values if one.adjustment}
+        transfer.back(fenced_database.owner, tmp_path / "after.db")
+        assert set(differing_tables(tmp_path)) <= {f"sudamr_{journal}" for journal in LINES}
+        for player in ids:
+            now = read(store, player)
+            assert set(broken(now)) <= set(broken(before[player])), player
+            added = {key for journal in LINES for key in now[journal].keys() - before[player][journal].keys()}
+            assert {key[1] for key in added} == ({adjusted[player]} if player in adjusted else set())
+            assert all(before[player][journal].items() <= now[journal].items() for journal in LINES)
+    assert adjusted, "a player whose journals had begun was given something"
 
 
-def laws(store: PostgresStore, player: str) -> list[str]:
-    """The standing checks that do not hold of the player."""
+def differing_tables(folder: Path) -> list[str]:
+    """Name the tables in which the file rebuilt after the replay differs from the one before it."""
+    return [one.split()[0].rstrip(":,") for one in compare_files(folder / "before.db", folder / "after.db")]
+
+
+def let_go(database: Database, ids: list[str]) -> None:
+    """An operator lets held players play with what can be read."""
+    with written_to(database.owner) as conn:
+        conn.execute("update users set held = false where id = any(%s)", (ids,))
+
+
+def read(store: PostgresStore, player: str) -> Rows:
     result = store.read(player)
     assert result is not None
-    return [breach.law for breach in breaches(result)]
+    return result
+
+
+def broken(player: Rows) -> list[str]:
+    """The standing checks that do not hold of the player."""
+    return [breach.law for breach in breaches(player)]
 
 
 def originals(database: Database) -> list[object]:
@@ -131,6 +151,9 @@ DECIDED = {
         "q1",
     ),
 }
+
+
+BAG = '[{"id":"b","name":"검","type":"material","quantity":3}]'
 
 
 @pytest.mark.parametrize("case", DECIDED)
@@ -259,27 +282,39 @@ def test_two_at_once_are_refused_and_a_player_who_is_locked_too_long_stays_as_be
     assert replay(fenced_database, decided=decided).verdict == "pass"
 
 
-@pytest.mark.parametrize("statement", ["update users", "update quarantine", "update player_openings", "commit"])
+DEATHS = {
+    "update users": "gold",
+    "update quarantine": "gold",
+    "insert action_receipts": "gold",
+    "insert currency_ledger": "gold",
+    "insert inventory_history": "inventory",
+    "commit": "gold",
+}
+"""The statement at which the run dies, and the column of the value that it loads."""
+
+
+@pytest.mark.parametrize("statement", DEATHS)
 def test_a_run_that_dies_anywhere_leaves_the_player_as_before_or_loaded(
     fenced_database: Database, tmp_path: Path, statement: str
 ) -> None:
     """The server ends the session at the statement, as it does when the run is killed."""
     source = seeded(tmp_path / "game.db", 3, anomalies=False)
-    sqlite(source, "UPDATE users SET gold = 'lots' WHERE rowid = 2")
+    sqlite(source, "UPDATE users SET gold = 'lots', inventory = '[{', equipment = NULL WHERE rowid = 2")
     load(fenced_database, source)
     with written_to(fenced_database.owner) as conn:
         conn.execute("insert into player_openings (user_id) select id from users where held")
     before = rows(fenced_database), kept(fenced_database)
-    decided = Decided(numbers(fenced_database, "gold")[0], "9")
+    name = DEATHS[statement]
+    decided = Decided(numbers(fenced_database, name)[0], {"gold": "9", "inventory": BAG}[name])
     with ops.connect(fenced_database.owner) as conn:
-        table = statement.rpartition(" ")[2] if statement != "commit" else "quarantine"
+        event, _, table = statement.rpartition(" ") if statement != "commit" else ("update", "", "quarantine")
         conn.execute(
             "create function ops.dies() returns trigger language plpgsql as $$ begin perform"
             " pg_terminate_backend(pg_backend_pid()); return null; end $$"
         )
-        deferred = "constraint trigger dies after update on {} deferrable initially deferred for each row"
-        kind = deferred if statement == "commit" else "trigger dies after update on {} for each row"
-        conn.execute(f"create {kind.format(table)} execute function ops.dies()".encode())
+        deferred = "constraint trigger dies after {} on {} deferrable initially deferred for each row"
+        kind = deferred if statement == "commit" else "trigger dies after {} on {} for each row"
+        conn.execute(f"create {kind.format(event, table)} execute function ops.dies()".encode())
 
     with pytest.raises(Failure, match="Postgres to answer throughout"):
         replay(fenced_database, decided=decided)
@@ -287,14 +322,22 @@ def test_a_run_that_dies_anywhere_leaves_the_player_as_before_or_loaded(
     assert (rows(fenced_database), kept(fenced_database)) == before
     with ops.connect(fenced_database.owner) as conn:
         conn.execute(f"drop trigger dies on {table}".encode())
-    assert replay(fenced_database, decided=decided).verdict == "pass"
-    assert column(fenced_database, "select gold from player_openings") == [9]
+    done = replay(fenced_database, decided=decided).values
+    assert [one.outcome for one in done if one.n == decided.n] == ["loaded"]
+    assert column(fenced_database, "select gold::text || stock from player_openings") == ["0{}"]
+    lines = column(
+        fenced_database,
+        "select concat(currency, amount, reason, balance) from currency_ledger"
+        " union all select concat(item_id, delta, action, stock) from inventory_history",
+    )
+    assert lines == {"gold": ["gold9adjustment9"], "inventory": ["b3adjust3"]}[name]
+    assert column(fenced_database, "select request_id from action_receipts") == ["load_quarantined replay-1 1"]
 
 
 def test_after_the_move_a_held_player_plays_and_a_rollback_brings_all_of_it_back(
     server: Server, tmp_path: Path
 ) -> None:
-    with quiet_world(server, tmp_path) as world, contextlib.closing(PostgresStore(world.env.target)) as store:
+    with quiet_world(server, tmp_path) as world, closing(PostgresStore(world.env.target)) as store:
         player, kind = world.unfinished[0]
         world.write_to_legacy(f"UPDATE users SET gold = 'lots' WHERE id = '{player}'")
         world.cutover()
@@ -311,7 +354,7 @@ def test_after_the_move_a_held_player_plays_and_a_rollback_brings_all_of_it_back
         finish(store, player, kind)
         assert world.rollback().verdict == "returned"
         assert world.legacy_fence() == "open"
-        with contextlib.closing(sqlite3.connect(world.env.legacy.path)) as file:
+        with closing(sqlite3.connect(world.env.legacy.path)) as file:
             query = "SELECT typeof(gold), gold FROM users WHERE id = ?"
             assert file.execute(query, (player,)).fetchone() == ("integer", 1200)
             query = "SELECT count(*) FROM sudamr_action_receipts WHERE user_id = ?"

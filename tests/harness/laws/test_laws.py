@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from db.quarantine import adjustment
 from db.samples import builders
-from game.rows import Rows, compare
+from game.rows import Record, Rows, compare
 from game.rules import actions
 from game.rules.actions import Outcome
 from game.rules.chance import Chance
 from game.rules.commands import COMMANDS, Command, decode
+from game.rules.journals import LOAD_QUARANTINED
 from game.rules.player import Player
 from harness.laws import laws
 from tests.game.examples import EXAMPLES, FAN, STONE
@@ -241,6 +243,68 @@ def test_what_is_granted_once_is_not_granted_by_a_second_receipt() -> None:
     again = after["action_receipts"]["hana", "r1"] | {"request_id": "r2", "seq": 2}
     after["action_receipts"]["hana", "r2"] = again
     assert breaches(before, after) == ["hana: claim_mail r2 by the rules' tables: a mail claimed once → a second time"]
+
+
+def load(rows: Rows, after: Rows, request: str = "load_quarantined replay-1 1") -> Rows:
+    """Return the rows after a replay of the quarantine that leaves `after`, with its receipt and without lines."""
+    receipts = rows.get("action_receipts", {})
+    receipt = {
+        "command": json.dumps([LOAD_QUARANTINED, {"numbers": [1]}]),
+        "outcome": json.dumps(adjustment.outcome(rows, after)),
+        "at": NOON_MS,
+        "seq": 1 + len(receipts),
+    }
+    now = after.copy()
+    now["action_receipts"] = receipts | {("hana", request): {"user_id": "hana", "request_id": request, **receipt}}
+    return now
+
+
+def enhanced(rows: Rows, request: str) -> Rows:
+    return act(rows, decode("enhance", {"item": "fan"}), request, {"success": 1, "xp": 10})
+
+
+def test_what_a_replay_loads_is_entered_by_its_receipt() -> None:
+    """Mail comes, a stone goes, and what dice had decided of the fan and the forge is read again, beside play."""
+    bag = {"fan": FAN, "stone": {"name": STONE, "quantity": 90}, "odd": {"name": STONE, "quantity": 3}}
+    start = builders.player("hana", gold=5000, level=30, bag=bag)
+    played = enhanced(start, "r1")
+    loaded = played.copy()
+    loaded["user_mail"] = builders.player("hana", mail={"m1": {"gold": 50}})["user_mail"]
+    del loaded["user_inventory"]["hana", "odd"]
+    fan, user = loaded["user_inventory"]["hana", "fan"], loaded["users"]["hana",]
+    fan["options"] = json.dumps(json.loads(str(fan["options"])) | {"main": {"value": 500, "baseValue": 100}})
+    user |= {"forge_level": 3, "forge_xp": 7, "gold": 4000}
+    after = enhanced(load(played, loaded), "r2")
+    now = act(after, decode("claim_mail", {"mail": "m1"}), "r3")
+    assert breaches(start, now) == []
+    assert breaches(played, now) == []
+    for table, key, column, value in (
+        ("users", ("hana",), "gold", 1),
+        ("users", ("hana",), "forge_xp", 900),
+        ("user_mail", ("hana", "m1"), "claimed", False),
+        ("user_inventory", ("hana", "fan"), "options", fan["options"]),
+    ):
+        forged = now.copy()
+        forged[table][key][column] = value
+        assert len(breaches(start, forged)) == 1, column
+
+
+@pytest.mark.parametrize(
+    ("journal", "line", "wrong"),
+    [
+        ("currency_ledger", {"currency": "gold", "amount": 9, "balance": 8}, "9 of gold left → 8"),
+        ("inventory_history", {"action": "adjust", "item_id": "a", "delta": 3, "stock": 2}, "3 of a left → 2"),
+        ("inventory_history", {"action": "adjust", "item_id": "b", "delta": -1, "stock": 2}, "0 of b left → 2"),
+    ],
+)
+def test_a_line_of_a_replay_says_what_is_left(journal: str, line: Record, wrong: str) -> None:
+    start = builders.player("hana", bag={"b": {"name": STONE}})
+    request = "load_quarantined replay-1 1"
+    now = load(start, builders.player("hana", gold=9, bag={"a": {"name": STONE, "quantity": 3}}))
+    now[journal] = {("hana", request, 1): {"user_id": "hana", "request_id": request, "n": 1, **line}}
+    assert breaches(start, now) == [f"hana: load_quarantined {request} by the rules' tables: {wrong}"]
+    now[journal]["hana", request, 1]["balance" if "balance" in line else "stock"] = int(wrong[0])
+    assert breaches(start, now) == []
 
 
 def test_receipts_are_entered_in_their_order_and_an_opening_may_have_some() -> None:
