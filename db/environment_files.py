@@ -199,7 +199,7 @@ def _read(path: Path, known: Sequence[str], *, first: bool) -> tuple[dict[str, d
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """Return the sections. Raises RecursionError if tables are nested too deeply."""
+    """Parse TOML. Raises ValueError if it is none, RecursionError if a table is nested MOST_LEVELS deep."""
     sections = tomllib.loads(text)
     tables: list[TomlTable] = [sections]
     for _level in range(MOST_LEVELS):
@@ -259,6 +259,7 @@ def _is_within(key: str, leaf: str) -> bool:
 
 
 def _override(key: str, old: object, new: object) -> Override:
+    """Return the override of a key, with the warning if it raises a limit."""
     judge = _LIMITS.get(key)
     raised = "" if judge is None or old == new else judge(old, new)
     before, after = _shown(old), _shown(new)

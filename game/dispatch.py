@@ -137,7 +137,7 @@ def _journal(loaded: LoadedPlayer, after: Rows, request: Request, outcome: Outco
     kept = json.dumps(outcome, ensure_ascii=False)
     openings = after.table("player_openings")
     if not openings:
-        openings[(request.player,)] = _opening(loaded.rows)
+        openings[(request.player,)] = _opening_record(loaded.rows)
     receipt: Record = {
         "user_id": request.player,
         "request_id": request.request_id,
@@ -155,7 +155,8 @@ def _journal(loaded: LoadedPlayer, after: Rows, request: Request, outcome: Outco
     return kept
 
 
-def _opening(before: Rows) -> Record:
+def _opening_record(before: Rows) -> Record:
+    """Return the row of player_openings: gold, diamonds, and the number of each item, before the first command."""
     (user,) = before["users"].values()
     stock = {text(item, "id"): whole_number(item, "quantity") for item in before.get("user_inventory", {}).values()}
     return {
@@ -167,6 +168,8 @@ def _opening(before: Rows) -> Record:
 
 
 def _telling(notice: Notice | None) -> Callable[[RetryCallState], None]:
+    """Return a callback for tenacity that tells `notice` of each TryAgain, with the number of the attempt."""
+
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         if notice is not None and isinstance(error, TryAgain):

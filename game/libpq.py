@@ -56,6 +56,7 @@ def remedy(names: Iterable[str]) -> str:
 
 
 def _listed(parameters: Mapping[str, str]) -> Iterator[str]:
+    """Yield the variables that libpq would read for what the parameters leave open, without KEPT and PINNED ones."""
     for option in Conninfo.get_defaults():
         keyword, variable = option.keyword.decode(), (option.envvar or b"").decode()
         if variable and variable not in KEPT and keyword not in PINNED and not _answered(keyword, parameters):

@@ -93,7 +93,7 @@ class LiveScreen:
 
     @contextmanager
     def _shown(self) -> Iterator[None]:
-        """Draw again and again until the block ends; the table stays where it fails."""
+        """Show the table in the block, drawn again and again by a thread. If the block raises, the table stays."""
         ended = threading.Event()
         with Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True) as live:
             self._live = live

@@ -83,7 +83,7 @@ class LiveView(Protocol):
         ...
 
     def passed(self, parts_ms: Mapping[str, float]) -> None:
-        """Show the window once it is over. parts_ms: the end of each part, in ms since the window began."""
+        """Show the figures of a window that is over. parts_ms: the end of each part, in ms since the window began."""
         ...
 
 

@@ -126,9 +126,9 @@ class Output:
 
     @property
     def stream(self) -> Callable[[Mapping[str, object]], None] | None:
-        """Return what prints an object on a line of standard output, if that is where `--json` has its document.
+        """Have `--json -` write lines, and return the function that prints one; None without `--json -`.
 
-        The document is then the last line.
+        The whole document is then the last line.
         """
         if self._json_path != "-":
             return None

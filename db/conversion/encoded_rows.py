@@ -50,6 +50,7 @@ class IllFormed:
     count: int = 0
 
     def add(self, place: str) -> None:
+        """Count a text, and keep the places of the first NAMED."""
         self.count += 1
         if len(self.places) < NAMED:
             self.places.append(place)

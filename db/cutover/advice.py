@@ -152,6 +152,7 @@ _AT_WORK = {
 
 
 def _guard(state: EnvironmentState) -> str:
+    """Name the code that rules the state out; "" if the state can be."""
     closed = state.legacy is not Fence.OPEN
     if not closed and state.owner is not FenceOwner.NOBODY:
         return "fence_schema.row: the owner stands in the fence's own row, which goes with it"

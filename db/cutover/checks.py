@@ -38,7 +38,10 @@ def require(checks: Iterable[PreflightCheck], progress: Progress) -> None:
 
 
 def judge(checks: Iterable[PreflightCheck]) -> tuple[CheckResult, ...]:
-    """Make every check. A check whose needs did not pass is not judged, and its note names them."""
+    """Make every check in order. Leave out one whose need, made before it, did not pass; its note names such needs.
+
+    It is NOT_JUDGED then, as is a check that raises Inconclusive. Needs that were not made before are ignored.
+    """
     findings: dict[str, CheckResult] = {}
     for check in checks:
         unmet = [name for name in check.needs if name in findings and findings[name].mark is not CheckMark.OK]

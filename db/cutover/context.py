@@ -176,10 +176,11 @@ class RunContext:
                 self._held = None
 
     def enter(self, manager: AbstractContextManager[T]) -> T:
-        """Enter the manager until the lock is given back."""
+        """Enter the manager, and return what it gives. It is left when the lock is given back."""
         return self._stack.enter_context(manager)
 
     def _begin(self, recheck: Callable[[], None], *, undoing: bool) -> None:
+        """Take the lock, wait for a dead run's hooks, check anew, and write the run's begin into the journal."""
         self.lock_again()
         if undoing:
             recheck()
@@ -318,6 +319,7 @@ class RunContext:
         self.journal.write(str(status), name, seconds=round(seconds, 3), **facts)
 
     def _meet(self, conn: ops.Connection) -> None:
+        """Take the connection as the run's, and note its server. Raises Refusal if it is another environment's."""
         ops.require_marker(conn, self.env.name)
         self._conn = conn
         self._identity = ops.identity(conn)

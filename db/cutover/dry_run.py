@@ -32,6 +32,7 @@ def run(context: RunContext, runbook: Runbook) -> RunReport:
 
 
 def _go(context: RunContext, runbook: Runbook) -> RunReport:
+    """Make the checks that the runbook would make from the present state, and report them with its plan."""
     status, where = _where(context, runbook.refuse)
     runbook = runbook.of(status)
     begins = status is None or runbook.begins(status)

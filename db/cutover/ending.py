@@ -337,6 +337,7 @@ def _lacks_first_snapshot(env: Environment, target: TargetState | None) -> bool:
 
 
 def _amiss(env: Environment) -> str:
+    """Say what is wrong with the pointer; "" if it names a store."""
     try:
         pointer.url(env.pointer)
     except Refusal as error:

@@ -34,6 +34,7 @@ def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
 
 
 def _run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
+    """Run the runbook. Undo first what an earlier attempt left, if the runbook asks for that."""
     status = _read(env, runbook.refuse)
     if runbook.undo_first(status):
         abort(env, runbook, config)

@@ -54,7 +54,10 @@ def wait_while_paused(context: RunContext) -> bool:
 
 
 def until_go(context: RunContext, live: LiveTransfer, prove: Callable[[], object]) -> dict[str, Any]:
-    """Stay before the window, with a round each ten seconds, until the go is taken. prove: makes the proof again."""
+    """Hold before the window, with a round each ten seconds, until a go is ordered; take the go. Returns facts.
+
+    prove: makes the proof again. Raises LeftStanding at a signal.
+    """
     began, rounds = time.monotonic(), 0
     with _left_standing(context):
         if _taken(context, prove):

@@ -240,6 +240,7 @@ def _place_remedy(path: Path) -> str:
 
 
 def _sign(lock: BinaryIO, text: str) -> None:
+    """Replace the text in the lock's file."""
     lock.truncate(0)
     lock.write(text.encode())
     lock.flush()

@@ -48,7 +48,7 @@ def of(mark: FenceMark, capture: CaptureState | None, target: TargetState) -> Li
 
 
 def _before(mark: FenceMark, capture: CaptureState, target: TargetState) -> LiveStatus:
-    """Return the state of an attempt that did not come to its point of no return."""
+    """Return the status of an attempt that is under way and has not passed its point of no return yet."""
     if mark.state != "open":
         gone = "" if target.holder else "; its run is gone, and the watchdog opens the file within moments: look again"
         return LiveStatus(MoveState.IN_THE_WINDOW, f"the legacy file is {mark.state}{gone}")

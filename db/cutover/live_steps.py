@@ -111,6 +111,7 @@ def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
 
 
 def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
+    """Make the proof of one instant, and record on Postgres that this run made it."""
     frozen = live.prove(context.config.progress, partial(live_record.of_round, context))
     context.held.record_proof()
     return frozen

@@ -120,6 +120,7 @@ def resume(env: Environment, confirm: Confirm) -> OrderReport:
 
 @contextmanager
 def _asking(env: Environment) -> Iterator[Connection]:
+    """Connect for an order. Raises Inconclusive if Postgres stops answering in the block: the order may count."""
     with ops.connect(env.target_direct, application="sudamr order") as conn:
         try:
             yield conn
@@ -245,6 +246,7 @@ def _seen(env: Environment, conn: Connection, run: str, *, changed: bool) -> Ord
 
 
 def _lost(env: Environment, run: str, found: str) -> Failure:
+    """Return the failure of a run whose window, after a go, was not seen to its end."""
     return Failure(
         "the window after the go",
         found,

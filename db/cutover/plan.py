@@ -35,6 +35,7 @@ FACTOR, SLACK_SECONDS = 1.5, 30.0
 
 
 def _short(text: str) -> str:
+    """Validate a text of the plan: one line, printable, at most LONGEST_PART characters."""
     if len(text) > LONGEST_PART or not text.isprintable():
         raise ValueError(f"should be one line of at most {LONGEST_PART} printable characters")
     return text

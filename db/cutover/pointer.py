@@ -52,7 +52,7 @@ def read(pointer: Pointer) -> str:
 
 
 def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
-    """Return the store that the variable names; Refusal where it is no URL of one."""
+    """Return the store that the variable names. Raises Refusal if it names none."""
     try:
         return urls.read(read(pointer))
     except BadUrl as error:
@@ -65,7 +65,7 @@ def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
 
 
 def write(pointer: Pointer, value: str) -> None:
-    """Set the variable to `value`, by one rename, and read it back.
+    """Set the variable to `value`, by one rename, and read it back. Raises Failure if it reads otherwise.
 
     If the line of the next store names the same store, that line gets the old value: a service refuses two variables
     that name one store.

@@ -175,6 +175,7 @@ def _refuse_unless_live(status: MoveStatus, env: Environment) -> None:
 
 
 def _end_of(status: MoveStatus, env: Environment) -> str:
+    """Return what to do after a refused rollback: nothing; or the command that opens the file, if it is closed."""
     if status.undo_unfinished:
         return f"There is nothing to roll back; open the legacy file: invoke cutover --env {env.name} --abort."
     if status.phase is Phase.RETURNED and status.legacy != "open":

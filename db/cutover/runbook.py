@@ -176,6 +176,7 @@ def perform(context: RunContext, step: Step) -> None:
 
 
 def _done(context: RunContext, step: Step) -> dict[str, Any]:
+    """Do a step's work and check that it is done. Returns its facts. Raises Failure if it is not, or a store fails."""
     try:
         facts = step.do(context) or {}
         held = step.done is None or not step.checked or step.done(context)

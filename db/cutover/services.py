@@ -127,7 +127,7 @@ def wait_for(
     timeout_seconds: float,
     fault: Callable[[Ready], str] = lambda _: "",
 ) -> list[Ready]:
-    """Ask until every process fits; Failure naming those that do not in time.
+    """Ask again and again until every process fits. Raises Failure naming those that do not within `timeout_seconds`.
 
     fault: says in a clause why one does not fit; "" where its answer shows it.
     """
@@ -177,7 +177,7 @@ def still_runs(ready: Ready) -> bool:
 
 
 def trial(url: PostgresUrl | LegacyUrl) -> Ready:
-    """Start one process on the URL, on a port of its own, and stop it once it answers; Refusal where it does not.
+    """Start one process on the URL, on a port of its own; wait for its answer, and stop it. Raises Refusal without one.
 
     It shows that this machine's service can open the store with the rights that the URL gives it. A target that is not
     migrated yet, and a store that moved, answer 503, and that is an answer.

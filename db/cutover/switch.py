@@ -120,7 +120,7 @@ def note_served(context: RunContext) -> None:
 
 
 def store_identity(place: Place) -> str:
-    """Return the identity that a process which serves this store shows at /readyz."""
+    """Return the identity that a process shows at /readyz if it serves this store. Raises Failure without an answer."""
     try:
         with closing(open_store(place.as_text(), pool_size=1)) as store:
             return store.status().store

@@ -64,6 +64,7 @@ def legacy_value(env: Environment, runs: list[journals.Journal]) -> str:
 
 
 def _names(kept: str, legacy: LegacyUrl) -> bool:
+    """Return True if the pointer's old value names this legacy file."""
     try:
         url = urls.read(kept)
     except BadUrl:  # Whatever the pointer said then, it named no store that could be gone back to.

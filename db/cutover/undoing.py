@@ -88,6 +88,7 @@ def settled(context: RunContext) -> None:
 
 
 def _answers(context: RunContext) -> bool:
+    """Return True if Postgres still answers over the run's connection."""
     try:
         context.conn.execute("select 1")
     except psycopg.OperationalError:
@@ -162,7 +163,7 @@ def _unfinished(context: RunContext, error: ToolError, cause: BaseException | No
 
 @contextmanager
 def finishing(context: RunContext) -> Iterator[None]:
-    """Have what stops a move after its point of no return name the command that finishes it, with exit code 1.
+    """Turn what stops a move after its point of no return into a Failure that names the command that finishes it.
 
     A Refusal would say that nothing was changed, though players play on the other store by then.
     """

@@ -32,7 +32,10 @@ sleep = time.sleep
 
 
 def watch(context: RunContext) -> str | None:
-    """Watch for policy.watch_seconds. Returns the first breach in a sentence, or None."""
+    """Look at the services, a smoke play and the health hook for policy.watch_seconds; 0 looks at nothing.
+
+    Returns the first breach in a sentence, after writing it to the journal, or None. A store's error is a breach.
+    """
     seconds = context.env.policy.watch_seconds
     if not seconds:
         context.config.progress.say("     no watch: policy.watch_seconds is 0")

@@ -76,8 +76,9 @@ class Watchdog:
 
 @contextmanager
 def standing_by(guarded: Guarded) -> Iterator[Watchdog]:
-    """Start the process and wait until it is ready; it ends when the block does.
+    """Start the process and wait until it is ready. At the block's end, close its pipe and wait until it has ended.
 
+    If the last message was not OVER, it settles the fence before it ends, which may take minutes.
     Raises Failure if it does not start.
     """
     process = subprocess.Popen(

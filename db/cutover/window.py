@@ -100,6 +100,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
 
 
 def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
+    """Try the window once. A failure before the point of no return opens the file again, then raises."""
     if not switch.offered(context, context.env.target):
         raise WindowMissed(
             "every process of the service to have Postgres open beside the file",
@@ -139,6 +140,7 @@ def _without_collections() -> Iterator[None]:
 
 
 def _through(context: RunContext, live: LiveTransfer, tool_end: Watchdog, line: Timeline) -> dict[str, Any]:
+    """Go through the window: fence the file, apply the last round, check, and lift Postgres's fence. Returns facts."""
     owner, path = context.owner, context.env.legacy.path
     closing_check = fence_owner.of_this_game_or_open(owner, path)
     run_check = fence_owner.of_this_run(owner, path)

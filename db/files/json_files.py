@@ -164,6 +164,7 @@ def _check(value: object) -> None:
 
 
 def _within(value: object) -> Iterator[object]:
+    """Yield the values directly in it, keys too. Raises Unfit for half a character in a text."""
     match value:
         case dict():
             yield from value

@@ -17,7 +17,7 @@ MOST_NAME_BYTES = 200
 
 
 def require_file(path: Path, expected: str, *, do: str, where: str = "") -> None:
-    """Check that a file is there which this user may read; it may be empty. do: for a path that is wrong."""
+    """Raise Refusal unless a file is there which this user may read; it may be empty. do: for a path that is wrong."""
     description = paths.describe(path)
     if description in (paths.FILE, paths.EMPTY):
         return
@@ -26,7 +26,7 @@ def require_file(path: Path, expected: str, *, do: str, where: str = "") -> None
 
 
 def require_folder(path: Path, expected: str, *, do: str) -> None:
-    """Check that a folder is there which this user may list and enter."""
+    """Raise Refusal unless a folder is there which this user may list and enter."""
     description = paths.describe(path)
     if description == paths.FOLDER and not paths.may(path, os.R_OK | os.X_OK):
         description, do = "a folder that this user may not read", "Allow this user to read it."
@@ -36,7 +36,7 @@ def require_folder(path: Path, expected: str, *, do: str) -> None:
 
 
 def require_new(path: Path, *, beside: tuple[str, ...] = sidecars.SUFFIXES) -> None:
-    """Check that a file can be made at the path, and that nothing is there, nor at the names beside it."""
+    """Raise Refusal if a file can't be made at the path, or something is there, or at the names beside it."""
     require_parent(path, "a folder to write into")
     _require_short(path)
     for name in (path, *(path.with_name(path.name + suffix) for suffix in beside)):
@@ -51,7 +51,7 @@ def require_new(path: Path, *, beside: tuple[str, ...] = sidecars.SUFFIXES) -> N
 
 
 def require_writable(path: Path, expected: str) -> None:
-    """Check that a file can be written at the path: a new one, or one that is replaced. Devices and pipes will do."""
+    """Raise Refusal unless a file can be written at the path, new or replaced. Devices and pipes will do."""
     description = paths.describe(path)
     if paths.may(path, os.F_OK):
         if description == paths.FOLDER:
@@ -86,7 +86,10 @@ def _require_short(path: Path) -> None:
 
 
 def require_parent(path: Path, expected: str) -> None:
-    """Check the folder of a file to make. One of a relative path may be missing: `private.make_parent` makes it."""
+    """Raise Refusal unless a file can be made in the path's folder.
+
+    The folder of a relative path may be missing: `private.make_parent` makes it.
+    """
     parent = path.parent if path.is_absolute() else _nearest(path.parent)
     if paths.describe(parent) != paths.FOLDER:
         raise Refusal(

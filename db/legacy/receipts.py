@@ -69,6 +69,7 @@ def _has_receipts(conn: sqlite3.Connection) -> bool:
 
 @contextmanager
 def _writing(conn: sqlite3.Connection, pass_token: str | None) -> Iterator[None]:
+    """Write in one transaction, past the fence with a pass. Commits after the block, or rolls back if it raises."""
     conn.execute("BEGIN IMMEDIATE")
     try:
         with nullcontext() if pass_token is None else fence.bypass(conn, pass_token):

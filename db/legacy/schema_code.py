@@ -93,6 +93,7 @@ class _Attempts:
 
 
 def _costly(statement: Statement, call: str, where: str) -> Refusal:
+    """Return the refusal of a statement that calls a function whose cost is not bounded."""
     drop = in_the_file(f"DROP INDEX {sqlite_values.quote(statement.name)};")
     return Refusal(
         "a schema that calls only functions whose cost is bounded",

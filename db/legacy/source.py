@@ -179,6 +179,7 @@ class Digest:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, row: SourceRow) -> None:
+        """Add a row to the hash. Large cells are hashed apart, without a copy of them in the row's text."""
         large = [cell for cell in row.cells if isinstance(cell, str | bytes) and len(cell) > _LARGE]
         small = tuple(len(cell) if isinstance(cell, str | bytes) and len(cell) > _LARGE else cell for cell in row.cells)
         self._hash.update(repr((row.position, small, [type(cell) for cell in large])).encode("utf-8", "surrogatepass"))

@@ -84,6 +84,7 @@ def require_known(env: Environment) -> None:
 
 
 def _finish(env: Environment, looked: Looked, folder: Path) -> Seen:
+    """Keep the look, change the alarms, and deliver what waits and the beat. Returns what is to be shown."""
     with samples.opened(watching.path_of(env, folder)) as kept:
         new = alarms.note(kept, looked, delivery.places(env.watch))
         faults = [*delivery.deliver(env, kept), *filter(None, [delivery.beat(env)])]

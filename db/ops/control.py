@@ -345,6 +345,7 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[RunLock]:
 
 
 def _sign(conn: Connection, run: str, why: str) -> None:
+    """Write who holds the lock, in place of any row left behind."""
     with conn.transaction():
         conn.execute("delete from ops.lock_holder")
         conn.execute(

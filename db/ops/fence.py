@@ -219,7 +219,7 @@ def _mending(table: str, schema: str) -> str:
 
 
 def bypass(conn: ops.Connection, token: str) -> None:
-    """Let the open transaction through the fence. The setting ends with it, so no pool hands it on."""
+    """Let the open transaction through the fence; the setting ends with it. Raises ValueError if none is open."""
     if conn.info.transaction_status == TransactionStatus.IDLE:
         raise ValueError("a pass needs a transaction that is open")
     conn.execute("select set_config(%s, %s, true)", (FENCE_PASS_SETTING, token))

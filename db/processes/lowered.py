@@ -54,6 +54,7 @@ def run(work: Callable[[threading.Event], T], cancel: Callable[[], object]) -> T
 
 
 def _lower() -> None:
+    """Lower this thread's priority. Linux alone has a priority per thread; elsewhere nothing happens."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
         with suppress(OSError):  # A sandbox may forbid it. The copy is made all the same.

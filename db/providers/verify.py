@@ -280,6 +280,7 @@ def _answered(call: Callable[[], T]) -> T:
 
 
 def _clear(env: Environment, aws: Aws, config: VerifyConfig) -> None:
+    """Delete what an earlier run left at AWS, if one left something."""
     left = leftovers.noted(env, config.folder)
     if left is not None:
         config.progress.say("delete what an earlier run left")
@@ -310,6 +311,7 @@ def _finish(env: Environment, aws: Aws, restored: Restored, config: VerifyConfig
 
 
 def _left(env: Environment, error: Unanswered) -> Inconclusive:
+    """Return the verdict when AWS did not answer: the instance is unknown, or what was made may still be there."""
     if isinstance(error, NotFound):
         return Inconclusive(
             f"the instance {env.provider.instance}",
@@ -336,6 +338,7 @@ def _connect(env: Environment) -> Aws:
 
 
 def _alone(env: Environment, folder: Path) -> AbstractContextManager[None]:
+    """Lock the environment, so that one restore runs at a time."""
     return alone(
         folder / f"{env.name}.lock",
         f"restore of {env.name}",

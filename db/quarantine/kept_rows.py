@@ -113,7 +113,7 @@ class KeptRow:
         return decoded.findings
 
     def prove(self, conn: ops.Connection) -> None:
-        """Rebuild a row that is no player's from the database, and compare."""
+        """Rebuild a row that is no player's from the database, and compare. Raises Failure if it is not as kept."""
         rebuilt = self._rebuilt(conn)
         if rebuilt.keys() != self.cells.keys() or any(
             not sqlite_values.same(cell, rebuilt[column]) for column, cell in self.cells.items()

@@ -105,6 +105,7 @@ def replay(
 
 
 def _asked(conn: ops.Connection, player: str | None, decided: Decided | None) -> list[Value]:
+    """Return the values to replay that were not loaded since. Raises Refusal for an unknown number or player."""
     number = decided.n if decided else None
     unloaded = [one for one in entries.values(conn, n=number, player=player, most_bytes=0) if one.loaded_by is None]
     if decided and not unloaded:

@@ -27,6 +27,7 @@ def _has_another(conn: ops.Connection, column: str, name: object, player: str) -
 
 
 def _keep(decoded: Decoded, column: str, row: LegacyRow) -> None:
+    """Put the column's original value into the row's kept cells."""
     (record,) = decoded.rows["legacy_rows"].values()
     cells = sqlite_values.decode(str(record["cells"]))
     record["cells"] = sqlite_values.encode(cells | {column: row[column]})

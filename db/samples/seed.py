@@ -32,7 +32,7 @@ from db.ops import fence
 from db.samples import builders, legacy_tables
 from db.samples.anomalies import assign
 from db.samples.anomaly import Anomaly
-from db.samples.fillings import Dealer
+from db.samples.empty_values import Dealer
 from db.samples.random_players import random_players
 from db.schema import draws, in_use, migrate
 from db.target import requirements
@@ -57,7 +57,7 @@ _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 class Seeded:
     """The result of a seed. by_anomaly: ids of the players with each anomaly; held: ids of those who can't play.
 
-    fillings: by id, the columns of a player that a filling changed.
+    emptied: by id, the columns of a player that hold nothing, or a key of which does, instead of what was drawn.
     """
 
     players: int
@@ -66,12 +66,12 @@ class Seeded:
     ids: tuple[str, ...]
     by_anomaly: Mapping[str, tuple[str, ...]]
     held: frozenset[str]
-    fillings: Mapping[str, tuple[str, ...]]
+    emptied: Mapping[str, tuple[str, ...]]
 
     @property
     def playable(self) -> str | None:
         """Return the id of a player to try the service with, of whom everything can be read; None if there is none."""
-        anomalous = {player for players in self.by_anomaly.values() for player in players}.union(self.fillings)
+        anomalous = {player for players in self.by_anomaly.values() for player in players}.union(self.emptied)
         return next((player for player in self.ids if player not in anomalous), None)
 
 
@@ -118,7 +118,7 @@ def seed_legacy(
         ids=tuple(ids),
         by_anomaly=_by_name(ids, anomalies_of),
         held=frozenset(ids[n] for n, assigned in anomalies_of.items() if any(anomaly.holds for anomaly in assigned)),
-        fillings=dealt,
+        emptied=dealt,
     )
 
 
@@ -153,7 +153,7 @@ def seed_postgres(
             ids = _copy_players(conn, players, seed, progress or Silent())
         row = conn.execute(_TABLES_SIZE).fetchone()
     seconds = time.monotonic() - began
-    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), by_anomaly={}, held=frozenset(), fillings={})
+    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), by_anomaly={}, held=frozenset(), emptied={})
 
 
 def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[], None] = unasked) -> None:
@@ -248,7 +248,7 @@ def _users(
     user_columns: int | None,
     progress: Progress,
 ) -> list[str]:
-    """Write the rows of `users`, a batch at a time; gives the ids in order. dealt: gets the fillings of each player."""
+    """Write the rows of `users`, a batch at a time; gives the ids in order. dealt: gets the emptied columns."""
     ids: list[str] = []
     columns = declared_tables.names("users", user_columns)
     with progress.bar("making players", players, "players") as advance:
@@ -270,8 +270,8 @@ def _user_rows(
             anomaly.change(row, draw)
         if dealer is not None:
             taken = {column for anomaly in anomalies_of.get(n, ()) for column in anomaly.columns}
-            if fillings := dealer.deal(n, row, taken):
-                dealt[player.id] = tuple(filling.column for filling in fillings)
+            if emptied := dealer.deal(n, row, taken):
+                dealt[player.id] = tuple(empty.column for empty in emptied)
         yield row
 
 
@@ -314,7 +314,10 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
+    """Make a file beside the path for the block to fill. Name it `path`, in WAL mode, after a block that succeeds.
+
+    After one that fails nothing is left. Raises Refusal if something is at the path.
+    """
     paths.require_new(path)
     private.make_parent(path)
     with part_of(path) as made:

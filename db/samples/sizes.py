@@ -42,7 +42,10 @@ def _full_bag(given: Given) -> None:
 
 
 def _worn(most: int) -> Callable[[Given], None]:
-    """Wear so many items. The level becomes the highest that an item asks for, and missing items go into the bag."""
+    """Return a change that has a player wear so many items.
+
+    Items that he lacks are added to his bag, and his level is raised to the highest that any item asks for.
+    """
 
     def change(given: Given) -> None:
         by_slot = {item(entry["name"], "bag").slot: item_id for item_id, entry in given["bag"].items()}

@@ -74,7 +74,7 @@ def _require_compose(folder: Path) -> None:
 
 
 def _containers(folder: Path, name: str) -> list[tuple[str, str]]:
-    """Return the state of each container of the project, and the folder from which it was made."""
+    """Return the state of each container of the project, and the folder from which it was made. Raises Refusal."""
     wanted = ("--all", "--filter", f"label=com.docker.compose.project={name}")
     listed = _output(folder, "ps", *wanted, "--format", f'{{{{.State}}}} {{{{.Label "{WORKING_DIR}"}}}}')
     lines = [line.partition(" ") for line in listed.splitlines()]

@@ -76,7 +76,7 @@ class Docker:
         return str(named.get("PG_VERSION", "")).partition("-")[0]
 
     def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
-        """Start a container and wait until its server answers."""
+        """Start a container and wait until its server answers. Raises Failure if either does not start."""
         testcontainers_config.ryuk_disabled = True  # the reaper does its work, and needs no image of its own
         logins = new_logins()
         name = f"sudamr-{run}"

@@ -54,19 +54,19 @@ class ServerProvider(Protocol):
 
 @dataclass(frozen=True)
 class ProviderChoice:
-    """The source that was chosen, and why better ones were passed over."""
+    """The provider that was chosen, and why better ones were passed over."""
 
-    source: ServerProvider
+    provider: ServerProvider
     why: str = ""
 
     def __str__(self) -> str:
-        return f"{self.source.kind} {self.source.version()}" + (f" ({self.why})" if self.why else "")
+        return f"{self.provider.kind} {self.provider.version()}" + (f" ({self.why})" if self.why else "")
 
     def start(self, settings: Mapping[str, str] = {}) -> Server:
         """Start it. Nothing is left when that fails."""
-        reaper = ReaperClient(drops_databases=self.source.kind == External.kind)
+        reaper = ReaperClient(drops_databases=self.provider.kind == External.kind)
         try:
-            info = self.source.launch(new_run(), reaper, {**THROWAWAY, **settings})
+            info = self.provider.launch(new_run(), reaper, {**THROWAWAY, **settings})
             return Server(_furnish(replace(info, why=self.why), settings), reaper)
         except BaseException:  # Ctrl-C too: what was half started must not stay.
             reaper.close()
@@ -120,17 +120,18 @@ def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say
 
 
 def _find(kind: str, say: Say) -> ServerProvider | str:
-    """Return the source, or why it is not available. Raises Refusal if libpq would read variables beside the URL."""
+    """Return the provider, or why it is not available. Raises Refusal if libpq would read variables beside the URL."""
     check_kind(kind)
     parameters = NO_TLS if kind in KINDS else _postgres(kind).parameters
     environments.check_libpq(parameters, where=f"Postgres from {kind if kind in KINDS else 'that server'}")
     if kind == "docker" and find_spec("testcontainers") is None:
         return "the Python package testcontainers is not installed"
-    source = _source(kind, say)
-    return source.missing() or source
+    provider = _provider(kind, say)
+    return provider.missing() or provider
 
 
-def _source(kind: str, say: Say) -> ServerProvider:
+def _provider(kind: str, say: Say) -> ServerProvider:
+    """Return the provider of the kind. A text that is no kind is read as a URL: raises Refusal if it is none."""
     if kind == "docker":
         from db.servers.container import Docker  # noqa: PLC0415  # a third of a second that a URL need not pay
 

@@ -108,6 +108,7 @@ def _log(request: dict[str, Any]) -> Any:
 
 
 def _how(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of Popen for a program that is asked for."""
     who = {"user": request["uid"], "group": request["gid"], "extra_groups": []} if "uid" in request else {}
     return {
         "args": request["argv"],

@@ -125,7 +125,7 @@ class Server:
             raise Failure(error.expected, error.found, where=error.where, do=do) from error
 
     def keep(self) -> str:
-        """Let it run on without us; the command that removes it."""
+        """Let it run on without us. Return the command that removes it. Raises Failure if it is not this process's."""
         reaper, self._reaper = self._reaper, None
         if reaper is None:
             raise Failure("a server of this process's own", "one of another's, or one that was stopped")

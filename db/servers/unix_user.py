@@ -33,7 +33,10 @@ class UnixUser:
 
 
 def lesser(names: Sequence[str] = ("postgres", "nobody")) -> UnixUser | None:
-    """Return the account to drop to, when root; None, when not: a server then runs as oneself."""
+    """Return the account to drop to if this is root; None otherwise: a server then runs as oneself.
+
+    Raises Refusal if root finds none of the names.
+    """
     if os.geteuid() != 0:
         return None
     for name in names:
@@ -48,7 +51,7 @@ def lesser(names: Sequence[str] = ("postgres", "nobody")) -> UnixUser | None:
 def scratch(*, programs: bool = False) -> Path:
     """Return the folder under which a server's folder is made: in memory where that has room, else the temporary one.
 
-    `programs` asks for one that files can be executed from.
+    programs: one that files can be executed from. Raises Refusal if none has room.
     """
     temporary, lasting = Path(tempfile.gettempdir()), LASTING
     for base, room in ((MEMORY, MEMORY_BYTES), (temporary, DISK_BYTES), (lasting, DISK_BYTES)):

@@ -56,9 +56,10 @@ class Foreign(Unsound):
 
 
 def require_known(snapshot: Snapshot, file: BinaryIO, tool: Tool, known: Collection[str]) -> None:
-    """Check that the dump's table of contents names nothing else. Raises Refusal naming what it names besides.
+    """Check that the dump's table of contents has no entries but known ones. Raises Foreign naming some of the others.
 
-    known: entries as `KIND SCHEMA NAME`, without the owner.
+    known: entries as `KIND SCHEMA NAME`, without the owner. Raises Foreign also for more than MOST_ENTRIES entries, or
+    one that can't be parsed; Unsound for a dump that pg_restore can't list.
     """
     unknown = [entry for entry in _entries(snapshot, file, tool) if not _is_known(entry, known)]
     if unknown:

@@ -124,7 +124,7 @@ def count(connection: sqlite3.Connection) -> dict[str, int]:
 
 @contextmanager
 def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
-    """Open the snapshot's file at its beginning, once its bytes were compared with the manifest. Raises Unsound.
+    """Compare the snapshot's file with the manifest, and give it open at its beginning. Raises Unsound.
 
     What is read from here is what was compared, whatever takes the file's place meanwhile.
     """

@@ -146,7 +146,10 @@ _NAME_ONE = "Name a folder that `invoke snapshot.take --env NAME` printed; `invo
 
 @contextmanager
 def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
-    """Make a folder to fill, and the function that makes it a snapshot; an unfinished folder is removed."""
+    """Make a folder to fill, and give the function that makes it a snapshot. Removes a folder left unfinished.
+
+    Raises Refusal if no folder can be made there, Failure if the block can't write.
+    """
     try:
         private.make_folder(parent)
     except OSError as error:
@@ -229,7 +232,7 @@ def write(folder: Path, manifest: Manifest, key: str | None) -> Manifest:
 
 
 def read(folder: Path) -> Snapshot:
-    """Return the snapshot in this folder; Refusal where there is none."""
+    """Return the snapshot in this folder. Raises Refusal if it holds none."""
     require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
     require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
     manifest = json_files.load_json(

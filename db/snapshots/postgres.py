@@ -187,7 +187,7 @@ def _load(
 
 
 def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
-    """Refuse to open Postgres while the legacy file is open, or while a move of this database can still open it."""
+    """Raise Refusal if Postgres must not be opened: the legacy file is open, or a move of this database can open it."""
     phase, mark = ops.phase(connection), _mark(legacy)
     is_ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
     if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and is_ours):

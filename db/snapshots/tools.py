@@ -40,7 +40,7 @@ def run(
     stdin: IO[bytes] | None = None,
     stdout: IO[bytes] | None = None,
 ) -> None:
-    """Run the program on the database; Failure with what it said, where it ends with another code than 0."""
+    """Run the program on the database. Raises Failure with what it said if it ends with another code than 0."""
     streams: dict[str, Any] = {"stdin": stdin or subprocess.DEVNULL, "stdout": stdout or subprocess.DEVNULL}
     ended = tool.run(args, url, stderr=subprocess.PIPE, **streams)
     if ended.returncode != 0:

@@ -106,6 +106,7 @@ class BatchBuilder:
         batch.quarantined.update(decoded.quarantined())
 
     def _other(self, batch: Batch, row: SourceRow) -> None:
+        """Add a row of a table without players to the batch; keep it whole if another row has its key."""
         cells = self._cells(row)
         batch.taken.update(cells.keys())
         if (column := self._taken_key(cells)) is not None:

@@ -63,7 +63,10 @@ def refuse_taken(into: Path) -> None:
 
 @contextmanager
 def made(into: Path) -> Iterator[Path]:
-    """Make a file beside `into`. Rename it to `into` if the block succeeds, and remove it if the block fails."""
+    """Make a file beside `into`. Rename it to `into` if the block succeeds, and remove it if the block fails.
+
+    Raises Refusal if no file can be made there, or if something has the name by then.
+    """
     with ExitStack() as stack:
         try:
             private.make_parent(into)

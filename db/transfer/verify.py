@@ -115,6 +115,7 @@ class _Counted:
         self.named: list[str] = []
 
     def add(self, differences: Iterator[str]) -> None:
+        """Count the differences, and keep the first NAMED of them. Consumes the iterator."""
         for place in differences:
             self.mismatches += 1
             if len(self.named) < NAMED:

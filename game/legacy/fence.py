@@ -167,6 +167,7 @@ def missing(conn: sqlite3.Connection) -> list[str]:
 
 
 def _tries(conn: sqlite3.Connection, table: str) -> list[str]:
+    """Return statements that write into the table: an INSERT, and an UPDATE and a DELETE if it has rows."""
     name = sqlite_values.quote(table)
     tries = [f"INSERT INTO {name} DEFAULT VALUES"]
     if conn.execute(f"SELECT EXISTS (SELECT 1 FROM {name})").fetchone()[0]:
@@ -179,6 +180,7 @@ def _tries(conn: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _refused(conn: sqlite3.Connection, statement: str) -> bool:
+    """Run the statement. Return True if the fence refused it, False if it succeeded or failed otherwise."""
     try:
         conn.execute(statement)
     except sqlite3.Error as error:

@@ -119,7 +119,7 @@ def strictly(connection: sqlite3.Connection, *, also: Collection[str] = ()) -> I
 
 @contextmanager
 def at_most(connection: sqlite3.Connection, steps: int, *, cpu_seconds: float = math.inf) -> Iterator[None]:
-    """Interrupt the connection's statements in the block once they took so many steps of SQLite's machine together.
+    """Interrupt the block's statements when they have taken so many steps of SQLite's machine together.
 
     Steps, unlike seconds, are the same on a slow machine; but a step on a large value can take a second. SQLite then
     raises OperationalError (SQLITE_INTERRUPT), or DataError (SQLITE_TOOBIG). cpu_seconds: of this thread in the block.

@@ -245,7 +245,7 @@ class LegacyUnit:
         return LoadedPlayer(rows, state, head, draws.read(self._connection))
 
     def _head(self, player: str, absent: Collection[str]) -> Head:
-        """Return the player's newest receipt, once all have a number."""
+        """Return the player's newest receipt. Numbers his receipts first if some have no number."""
         if not file_journals.has(self._connection, numbering.RECEIPTS):
             return Head()
         head = None if absent else numbering.head_of_all(self._connection, player)

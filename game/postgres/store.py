@@ -287,6 +287,7 @@ def _records(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
 
 
 def _parts(table: str, change: TableChanges) -> Iterator[SavePart]:
+    """Yield the statements that save a table's changes, in order, but no deletes that `loses_first` has made before."""
     if change.deletes and not statements.loses_first(table, change):
         yield from _deletes(table, change)
     for key, columns in change.updates.items():

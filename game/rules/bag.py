@@ -92,7 +92,7 @@ class Bag:
             "worn_flag": None,
         }
         self._items()[(self._player_id, item_id)] = item
-        places.add(item)
+        places.count(item)
         places.next += POSITION_GAP
         self._journals.item("gain", item_id, quantity, quantity)
         return item
@@ -161,10 +161,10 @@ class _Places:
         self.taken: Counter[Value] = Counter()
         self.stacks: defaultdict[tuple[Value, Value], deque[Record]] = defaultdict(deque)
         for item in items:
-            self.add(item)
+            self.count(item)
 
-    def add(self, item: Record) -> None:
-        """Add one more item, in the last place."""
+    def count(self, item: Record) -> None:
+        """Count the place of an item that is the last one, and note it among the stacks if it has room."""
         self.taken[item["type"]] += 1
         if _room(item) > 0:
             self.stacks[item["type"], item["name"]].append(item)

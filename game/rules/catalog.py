@@ -221,7 +221,7 @@ def main_gain(base: int | float, star: int) -> int:
 
 
 def xp_to_leave(level: int) -> int:
-    """Return the forge XP that takes a player from the level to the next; levels 1 .. 19."""
+    """Return the forge XP that takes a player from the level, 1 .. 19, to the next. Raises ValueError at the top."""
     for last, base, step in _FORGE["level_xp"]:
         if level <= last:
             return int(base + step * level)

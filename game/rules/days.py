@@ -18,7 +18,7 @@ def day(at_ms: int) -> int:
 
 
 def start(period: str, now_ms: int) -> int:
-    """Return the instant at which the day, week or month (daily, weekly, monthly) that `now_ms` lies in began."""
+    """Return the instant at which the period of `now_ms` began. period: daily, weekly or monthly, else ValueError."""
     today = day(now_ms)
     match period:
         case "daily":

@@ -126,13 +126,13 @@ class Player:
         self.user |= {"forge_level": level, "forge_xp": have}
 
     def _touched(self, action: ItemAction, item: Record) -> None:
-        """Clear the kept flag of an item that was put on or off, for it agrees again with what is worn; then log."""
+        """Clear `worn_flag` of an item that was put on or off, for it agrees again; add to the item's history."""
         item["worn_flag"] = None
         self.bag.note(action, item)
 
 
 def _nearly_full(user: Record) -> str:
-    """List as text the numbers to which little can be added; "" if there is none."""
+    """Return a suffix for the text that draws follow from: the user's numbers above half of LARGEST; "" if none is."""
     # balance_too_high may tell what would be drawn, so the draws follow from these numbers.
     full = sorted((column, value) for column, value in user.items() if isinstance(value, int) and value > LARGEST // 2)
     return f"\0{full}" if full else ""

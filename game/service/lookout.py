@@ -57,7 +57,10 @@ class Lookout:
             thread.start()
 
     def end(self) -> None:
-        """End the threads, once no request is on its way."""
+        """Stop the threads. Waits END_SECONDS for each; one that is still at work then ends with the process.
+
+        Waits for no request: the caller sees to it that none is on its way.
+        """
         self._ended.set()
         self._wake.set()
         for thread in self._threads:
@@ -100,6 +103,7 @@ class Lookout:
         waiting.cancel()
 
     def _probe(self) -> None:
+        """Look for those who asked or wait, at most every PROBE_SECONDS, until the end. Runs on a thread of its own."""
         while True:
             self._wake.wait()
             if self._ended.is_set():
@@ -113,6 +117,7 @@ class Lookout:
             self._ended.wait(PROBE_SECONDS)
 
     def _tend(self) -> None:
+        """Look, and keep the stores ready, every TEND_SECONDS until the end. Runs on a thread of its own."""
         while True:
             self._look([])
             if self._ended.is_set():

@@ -74,7 +74,7 @@ class Process:
         return True
 
     def close(self) -> None:
-        """Let go of its pipes, once it has ended."""
+        """Close our ends of its pipes. Waits for nothing: call it after `wait`."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         os.close(self._message)

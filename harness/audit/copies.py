@@ -73,7 +73,7 @@ class Copy:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def fill(self, root: Path) -> None:
-        """Copy what git knows of, as it stands now. Refusal where the tree is no checkout."""
+        """Copy the files that git knows of, as they stand now. Raises Refusal if the tree is no checkout."""
         done = subprocess.run(
             ["git", "ls-files", "-z"],
             cwd=root,

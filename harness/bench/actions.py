@@ -98,7 +98,10 @@ class CellRounds:
 def run(
     rounds: int, requests: int, kind: str | None, progress: Progress, *, clients: Sequence[int] = CLIENTS
 ) -> ActionsReport:
-    """Measure every action at each number of clients, in so many rounds of so many requests a side."""
+    """Measure every action at each number of clients, in so many rounds of so many requests a side.
+
+    Raises Refusal for no round, or fewer requests than clients.
+    """
     if rounds < 1 or requests < max(clients):
         raise Refusal(
             f"one round and {max(clients)} requests at least",

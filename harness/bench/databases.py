@@ -59,7 +59,7 @@ class DatabasesReport:
 
 
 def run(rounds: int, containers: int, kind: str | None, progress: Progress) -> DatabasesReport:
-    """Let every way make so many databases, in turns, and so many containers start."""
+    """Let every way make so many databases, in turns, and so many containers start. Raises Refusal without a round."""
     if rounds < 1 or containers < 0:
         raise Refusal(
             "one round at least",

@@ -120,7 +120,7 @@ class _Measured:
 
 
 def run(turns: int, at_once: int, kind: str | None, progress: Progress) -> RoundReport:
-    """Make so many rounds of each kind and size, with so many dirty players each."""
+    """Make so many rounds of each kind and size, with so many dirty players each. Raises Refusal for less than one."""
     if turns < 1 or at_once < 1:
         raise Refusal(
             "one round of one player at least",

@@ -90,7 +90,7 @@ class WindowReport:
 
 
 def run(players: int, runs: int, rate: int, kind: str | None, progress: Progress) -> WindowReport:
-    """Cut over so many times, each on a fresh server with so many made players."""
+    """Cut over so many times, each on a fresh server with so many made players. Raises Refusal for less than one."""
     if players < 1 or runs < 1 or rate < 1:
         raise Refusal(
             "one player, one run and one command a second at least",

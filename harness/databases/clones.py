@@ -106,7 +106,7 @@ class Databases:
         self._server.drop_database(database.name)
 
     def _reset(self, database: Database) -> Reset:
-        """Return the reset over the connection that is kept, or over a new one after that was lost."""
+        """Return the reset over the kept connection; make and keep another if that was lost."""
         conn = self._enter(database.name)
         reset = self._resets.get(database.name)
         if reset is None or reset.conn is not conn:
@@ -127,7 +127,7 @@ class Databases:
         self.close()
 
     def _making(self) -> psycopg.Connection:
-        """Return the owner's connection to where databases are made, kept between clones."""
+        """Return the owner's connection to where databases are made; connect anew if there is none that lives."""
         if self._made_by is None or not _alive(self._made_by):
             self._maker.close()
             self._made_by = self._maker.enter_context(self._server.as_owner())
@@ -146,6 +146,7 @@ class Databases:
         return conn
 
     def _leave(self, name: str) -> None:
+        """Close the kept connection to a database, if there is one."""
         self._resets.pop(name, None)
         conn = self._entered.pop(name, None)
         if conn is not None:

@@ -123,6 +123,7 @@ class StartState:
             conn.execute(f"TRUNCATE {', '.join(written)} RESTART IDENTITY CASCADE".encode())
 
     def _flip(self, conn: psycopg.Connection) -> None:
+        """Switch each trigger back to what it was at the start."""
         now = _switches(conn)
         for (table, trigger), enabled in self.switches.items():
             if now.get((table, trigger), enabled) != enabled:

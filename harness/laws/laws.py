@@ -81,6 +81,7 @@ def breaches(opening: Rows, now: Rows) -> Iterator[Breach]:
 
 
 def _of_player(player: str, opening: Rows, now: Rows) -> Iterator[Breach]:
+    """Yield where the player's rows are not what his receipts since the opening add up to by the rules' tables."""
     account = Account.of(player, opening)
     ledger, history = (_lines(now, journal, player) for journal in ("currency_ledger", "inventory_history"))
     for receipt in _receipts_since(player, opening, now):
@@ -106,6 +107,7 @@ def _receipts_since(player: str, opening: Rows, now: Rows) -> list[Record]:
 
 
 def _enter(account: Account, receipt: Record, ledger: Sequence[Record], history: Sequence[Record]) -> None:
+    """Enter one receipt into the account. Raises NotGranted if the rules grant no such command or outcome."""
     if loads.is_load(receipt):
         loads.enter(account, receipt, ledger, history)
         return

@@ -120,7 +120,7 @@ class Service:
         raise Failure("the service to start", redact(last_lines(self.log)), where=", ".join(self.urls))
 
     def _came_up(self) -> bool:
-        """Return True once every process answers, False once one has ended."""
+        """Wait until every process answers. Return False if one ended before, or START_SECONDS have passed."""
         coming = Retrying(
             retry=retry_if_result(lambda decided: decided is None),
             stop=stop_after_delay(START_SECONDS),

@@ -186,6 +186,7 @@ class VirtualUsers:
         return begun.parties - 1
 
     def _at_once(self, request: ServiceRequest, begun: threading.Barrier, seed: int) -> None:
+        """Send one request at the moment at which the others send theirs. Runs on a thread of its own."""
         draw = Random(seed)  # noqa: S311 - variety, not secrecy
         with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
             begun.wait(ANSWER_SECONDS)
@@ -216,6 +217,7 @@ class VirtualUsers:
         return self._busy == 0 and (self._allowed == 0 or self._left == 0)
 
     def _play(self, n: int, share: dict[str, list[PlannedRequest]], seed: int) -> None:
+        """Play as one user until the users leave. Runs on a thread of its own."""
         draw = Random(f"{seed}/{n}")  # noqa: S311 - variety, not secrecy
         with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
             client = _Client(self, web, self._services, self._token_of, draw)
@@ -227,7 +229,10 @@ class VirtualUsers:
                 self._rest(request)
 
     def _next(self, share: dict[str, list[PlannedRequest]], request_id: str, draw: Random) -> ServiceRequest | None:
-        """Return a request of one of the players; None if nothing new is allowed or all scripts are at their end."""
+        """Take the next request of a random player out of its script, and count it as begun.
+
+        Return None if no new request is allowed or all scripts are at their end.
+        """
         able = [player for player, script in share.items() if script]
         with self._changed:
             if not able or not self._allowed:
@@ -240,6 +245,7 @@ class VirtualUsers:
         return ServiceRequest(player, request_id, action, fields)
 
     def _rest(self, request: ServiceRequest | None) -> None:
+        """Count the request as done; then wait as a user would who thinks, or until new requests are allowed."""
         with self._changed:
             if request is not None:
                 self._busy -= 1

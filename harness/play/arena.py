@@ -101,7 +101,10 @@ class PostgresStage:
         self.store: Store = PostgresStore(service)
 
     def place(self, starts: Iterable[StartingPlayer]) -> None:
-        """Empty the database and put these players into it."""
+        """Reset the database to its start state and insert these players.
+
+        The reset is not part of the transaction of the inserts. It raises Failure for a lock that is still held.
+        """
         self._reset()
         with self._connection.transaction():
             for start in starts:

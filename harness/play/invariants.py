@@ -99,6 +99,7 @@ def _listed(keys: Sequence[str]) -> str:
 
 
 def _of(rows: Rows, player: str) -> Rows:
+    """Return the rows of one player."""
     return Rows(
         {name: {key: record for key, record in table.items() if key[0] == player} for name, table in rows.items()}
     )

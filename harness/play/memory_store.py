@@ -41,7 +41,7 @@ class MemoryStore:
         yield self
 
     def load(self, player: str, request_id: str, names: Collection[str]) -> LoadedPlayer | None:
-        """Return what was asked for, and nothing else; see `Unit`."""
+        """Return the rows asked for, and no others; see `Unit`. Remember the player, whom `save` writes."""
         kept = self._players.get(player)
         if kept is None:
             return None
@@ -56,7 +56,7 @@ class MemoryStore:
         return LoadedPlayer(rows, "open", self.heads[player], self.epoch)
 
     def save(self, before: Rows, after: Rows) -> None:
-        """Keep both in memory until the commit."""
+        """Keep both in memory for `commit`, which makes them the player's rows."""
         self.saved = before, after
 
     def commit(self) -> None:

@@ -48,7 +48,7 @@ class Losses:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note a loss on the report before it is written. The server is asked once a test that failed has ended."""
+        """Note a loss on the report before it is written. Ask the server after the teardown of a failed test."""
         self._meet_server()
         if report.failed:
             self._failed.add(report.nodeid)

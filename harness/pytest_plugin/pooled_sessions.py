@@ -78,7 +78,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail the test if a session of a pool is not as a fresh one, once the test and its fixtures have ended."""
+    """Let the fixtures be torn down, then raise Failure if a session of a pool is not as a fresh one."""
     yield
     if leaks := list(item.config.stash[WATCH].leaks()):
         raise Failure(

@@ -295,6 +295,7 @@ def _slice(planned: Mapping[str, scripts.Script]) -> int:
 
 
 def _judged(leg: Leg, doubts: list[str]) -> Leg:
+    """Return the leg with its verdict: FAIL for any problem or difference, else INCONCLUSIVE with doubts, else PASS."""
     if leg.problems or leg.mismatches or leg.missing or leg.duplicated or leg.source != leg.loaded + leg.quarantined:
         return dataclasses.replace(leg, verdict=FAIL)
     return dataclasses.replace(leg, verdict=INCONCLUSIVE if doubts else PASS, problems=tuple(doubts))

@@ -145,6 +145,7 @@ class Scenario(Model):
 
 
 def _turns(n: int, step: ScenarioStep | Race) -> Iterator[Turn]:
+    """Yield the commands of a step, or of a race the two."""
     if isinstance(step, ScenarioStep):
         yield Turn(("steps", n), step, step.request or f"s{n + 1}", step)
         return

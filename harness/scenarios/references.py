@@ -73,11 +73,12 @@ def _named(scenario: Scenario, turn: Turn, field: str) -> tuple[Collection[str],
         names = [name for of, quests in given.quests.items() if of == period for name in quests]
         return (names, f"a {period} quest of {turn.action.by}") if period in get_args(Period) else None
     if field == "name" and turn.action.do == "apply_preset":
-        return _presets(scenario, turn.action.by), f"a preset of {turn.action.by}"
+        return _preset_names(scenario, turn.action.by), f"a preset of {turn.action.by}"
     return None
 
 
-def _presets(scenario: Scenario, player: str) -> list[str]:
+def _preset_names(scenario: Scenario, player: str) -> list[str]:
+    """Return the names of presets that the player begins with, or that any turn of the scenario saves for him."""
     saved = [turn.action for turn in scenario.turns if turn.action.do == "save_preset"]
     names = [str(action.fields.get("name")).strip() for action in saved if action.by == player]
     return [*scenario.given[player].presets, *names]

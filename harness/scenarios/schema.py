@@ -59,6 +59,7 @@ def _name_actions(definition: Schema) -> None:
 
 
 def _with(fields: Schema, command: type[Command]) -> Schema:
+    """Return the schema of a step of the command: its fields, the dice that it may name, and its outcome."""
     names = "|".join(map(re.escape, command.draws))
     dice = {"propertyNames": {"pattern": rf"^({names})(\.[0-9]+)?$"}} if command.draws else {"maxProperties": 0}
     properties = {"with": fields, "dice": dice, "expect": {"propertyNames": {"enum": list(command.outcome)}}}

@@ -142,6 +142,7 @@ def _node(events: Iterator[Event], event: Event, path: Path, document: YamlDocum
 
 
 def _refuse_cleverness(event: Event, mark: Mark) -> None:
+    """Raise BadYaml for an alias, an anchor or a tag."""
     anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
     if isinstance(event, AliasEvent):
         raise BadYaml(

@@ -84,7 +84,10 @@ class Director:
             return
 
     def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
-        """Hold a round trip; see harness.wire."""
+        """Note the round trip as an event; strike if it is the one to be struck. Return what becomes of it, else Pass.
+
+        With How.STOP, return after `release`, or after HELD_SECONDS.
+        """
         application = session.opened_as.get("application_name", "")
         by_tool = application.startswith("sudamr")
         who = _OF_A_RUN.sub("", application) if by_tool else "pg_dump and its like"

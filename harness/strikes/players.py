@@ -96,7 +96,7 @@ class Players:
             script.popleft()
 
     def _ask(self, player: str, request_id: str, action: str, fields: Mapping[str, object]) -> bool:
-        """Return True if there was an answer."""
+        """Send the request and log what came of it. Return False if there was no answer; it then stays open."""
         self.log.sending(player, request_id, action, fields)
         try:
             answer = dispatch(

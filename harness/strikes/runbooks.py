@@ -77,4 +77,5 @@ def _announcing(step: Step, enter: Enter) -> Step:
 def _quick(
     preflight: Callable[[RunContext], tuple[PreflightCheck, ...]], context: RunContext
 ) -> tuple[PreflightCheck, ...]:
+    """Return the runbook's checks without those that start a service."""
     return tuple(check for check in preflight(context) if check.name not in STARTS_A_SERVICE)

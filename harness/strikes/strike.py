@@ -140,7 +140,7 @@ class Run:
 
     @property
     def alive(self) -> bool:
-        """Return True until it has ended."""
+        """Return True if the process has not ended."""
         return self._process.is_alive()
 
     @property
@@ -248,7 +248,7 @@ class _Striking:
         settled(self._watcher.is_settled)
 
     def _until_struck(self, run: Run, director: Director) -> bool:
-        """Return True once the run has ended; False if it was stopped before."""
+        """Wait until the run is struck or has ended, and note which. Return False if the strike has stopped it."""
         while run.alive and not director.struck.wait(0.02):
             pass
         # A killed run can be seen dead before its director, which killed it, gets to say so.

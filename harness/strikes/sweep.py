@@ -65,7 +65,7 @@ class Strikes:
         self._recorded: dict[str, list[Event]] = {}
 
     def move(self, name: str) -> Move:
-        """Return the move of this name: a runbook, or its undo."""
+        """Return the runbook of this name, or its undo. The first call makes it, and may run others before it."""
         runbook, _, abort = name.partition(" ")
         if name not in self._moves:
             start = self._midway(runbook) if abort else self._start(runbook)
@@ -123,7 +123,7 @@ class Strikes:
         return counts
 
     def _start(self, runbook: str) -> Start:
-        """Return the state that a runbook begins from: untouched, or where another ended."""
+        """Return the state that a runbook begins from: untouched, or where another ended. The first call makes it."""
         before = start_of(runbook)
         key = before or ""
         if key not in self._ends:

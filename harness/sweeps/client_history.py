@@ -67,6 +67,7 @@ def _asked(place: int, prepared: PreparedRequest, answer: str) -> ClientRequest:
 
 
 def _of(rows: Rows, player: object) -> Rows:
+    """Return the rows of one player."""
     return Rows(
         {name: {key: record for key, record in table.items() if key[0] == player} for name, table in rows.items()}
     )

@@ -36,7 +36,7 @@ class Crash(Fault):
         self._crashed = True
 
     def hit(self) -> bool:
-        """Return True if the server, once it is back, is in another life."""
+        """Return True if the server has recovered from a crash since `begin`. Ask when it is back."""
         return self.proxied.life() != self._life
 
     def sleep(self, seconds: float) -> None:
@@ -45,7 +45,7 @@ class Crash(Fault):
         self.proxied.reconnect()
 
     def read(self) -> Rows:
-        """Return all rows, once the server is back; the crash took our own connections too."""
+        """Wait until the server is back, and return all rows. The crash took our own connections too."""
         self.proxied.reconnect()
         return super().read()
 

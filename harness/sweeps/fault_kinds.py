@@ -195,7 +195,7 @@ class AtCommit(Fault, ABC):
         return DropBefore()
 
     def answered(self, session: ProxySession, trip: RoundTrip) -> None:
-        """End the process once the server has answered, before anyone hears."""
+        """End the process if the fault is after this round trip: the server has answered, and nobody has heard it."""
         super().answered(session, trip)
         if trip is self.struck and self.moment is not None and self.moment.after:
             self.take(session)
@@ -232,7 +232,7 @@ class Killed(AtCommit):
         self._worker.kill()
 
     def carry_out(self, prepared: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
-        """Return the answer of the application while it lives; then of another."""
+        """Have the application answer. If it is killed at that, have another store answer the request, asked again."""
         if not self._worker.pid:
             return super().carry_out(prepared, unanswered)
         try:

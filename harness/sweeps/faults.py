@@ -88,7 +88,7 @@ class Clean:
     _refills: dict[int, sql.Composed] = field(default_factory=dict, repr=False)
 
     def before(self, step: int) -> sql.Composed:
-        """Return the statements that put all rows to what they were before a command."""
+        """Return the statements that put all rows to what they were before a command. Composed once for each step."""
         if step not in self._refills:
             self._refills[step] = refill([self.ends[step].rows])
         return self._refills[step]

@@ -123,12 +123,14 @@ class CrashableWorker:
         self._process.stdout.close()
 
     def _ask(self, **message: object) -> dict[str, Any]:
+        """Send a message to the application, and return its answer. Raises Died."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
         self._process.stdin.flush()
         return self._hear()
 
     def _hear(self) -> dict[str, Any]:
+        """Return the application's next answer. Raises Died if it has ended."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the process that forks applications ended; it said why on standard error"

@@ -68,9 +68,10 @@ def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
 
 
 def refill(states: Iterable[Rows]) -> sql.Composed:
-    """Return statements that leave these rows, of several players or of all, and no others; children are emptied first.
+    """Compose statements that empty all tables, children first, and insert these rows; each state is of other players.
 
-    For `put_back`. To write them takes longer than to carry them out: keep them for the cases that begin alike.
+    For `put_back`; they wait 2 s at most for each lock. To compose them takes longer than to run them: keep them for
+    the cases that begin alike.
     """
     kept = list(states)
     parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]

@@ -155,7 +155,10 @@ def _alternatives(choices: Sequence[Choice], settled: int) -> Iterator[tuple[int
 
 
 def _serial(race: PreparedRace, proxied: ProxiedDatabase) -> dict[str, FinalState]:
-    """Run the two serial orders. Returns their ends, by the names of the commands in their order."""
+    """Run the case past the proxy without a race, once for each order of the two commands, with those before and after.
+
+    Return the final states by the two names in their order. Raises Failure if a final state breaks an invariant.
+    """
     proxied.place(race.starts)
     ends = {}
     for order in (PAIR, PAIR[::-1]):

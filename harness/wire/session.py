@@ -29,7 +29,7 @@ class Interceptor(Protocol):
     """Judges round trips. It is asked on the connection's own thread and may wait; other connections go on."""
 
     def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
-        """Return the verdict on a round trip."""
+        """Decide what becomes of a round trip that the server has not got yet. The client waits meanwhile."""
         ...
 
     def answered(self, session: ProxySession, trip: RoundTrip) -> None:
@@ -89,7 +89,7 @@ class ProxySession(threading.Thread):
         self.raised = None
 
     def await_end(self) -> None:
-        """Wait until the server has ended the connection, on its own account."""
+        """Wait until the server has ended the connection by itself. Raises AssertionError after GONE_SECONDS."""
         with self._state:
             assert self._state.wait_for(lambda: self._over, GONE_SECONDS), f"the server still serves {self}"
 
@@ -129,7 +129,7 @@ class ProxySession(threading.Thread):
                     return
 
     def _take(self, frame: Frame) -> bool:
-        """Return True if the connection goes on after this frame of the client's."""
+        """Take one frame of the client's: send it on, or keep it for its round trip. Return False if it is the last."""
         if frame.kind == b"":
             return self._open(frame)
         if frame.kind in (frames.COPY_DATA, frames.COPY_DONE, frames.COPY_FAIL) or not self._proven():
@@ -164,7 +164,7 @@ class ProxySession(threading.Thread):
         return True
 
     def _proven(self) -> bool:
-        """Return True once the server has let the client in; before that, passwords are sent."""
+        """Return True if the server has let the client in; before that, passwords are sent."""
         return self.pid is not None
 
     def _round_trip(self) -> bool:
@@ -185,7 +185,10 @@ class ProxySession(threading.Thread):
         return False
 
     def _instead(self, trip: RoundTrip, sqlstate: str) -> list[Frame]:
-        """Return frames that raise the error: a failed Query and a failed extended query are answered alike."""
+        """Return frames that raise the error in place of the round trip, after a rollback in place of a commit.
+
+        The client gets no answer to the rollback. A failed Query and a failed extended query are answered alike.
+        """
         raised = frames.query(f"DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '{sqlstate}'; END $$")
         if not trip.commits:
             return [raised]
@@ -204,7 +207,7 @@ class ProxySession(threading.Thread):
         self._server.sendall(b"".join(frame.data for frame in sent))
 
     def _settle(self) -> None:
-        """Wait until the server owes nothing."""
+        """Wait until every round trip is answered, or the connection is over."""
         with self._state:
             self._state.wait_for(lambda: self._over or not self._pending)
 
@@ -224,7 +227,7 @@ class ProxySession(threading.Thread):
         self.end()
 
     def _heard(self, frame: Frame) -> bool:
-        """Return True if the client is to hear it."""
+        """Note what a frame of the server's says of the session. Return True if the client is to get it."""
         if frame.kind == frames.KEY_DATA:
             self.pid = frames.backend(frame)
         if self._swallow:

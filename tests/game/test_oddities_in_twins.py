@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from db.samples import builders, fillings
+from db.samples import builders, empty_values
 from db.samples.anomalies import ANOMALIES
 from db.samples.anomaly import LegacyRow
-from db.samples.fillings import Filling
+from db.samples.empty_values import EmptyValue
 from game.errors import Refused
 from game.legacy import codec
 from game.rows import Rows
@@ -47,27 +47,27 @@ FULL = {
 
 Change = Callable[[LegacyRow], object]
 
-MODELLED = [filling for filling in fillings.declared() if filling.column in codec.MODELLED]
-HOLDING = {filling.name: filling.change for filling in MODELLED if not fillings.plays_on(filling)}
+MODELLED = [empty for empty in empty_values.declared() if empty.column in codec.MODELLED]
+HOLDING = {empty.name: empty.change for empty in MODELLED if not empty_values.plays_on(empty)}
 
 
 def together() -> dict[str, Change]:
-    """The fillings with which a player plays on, one of each column at a time: two of one would hide each other."""
-    of_column: dict[str, list[Filling]] = {}
-    for filling in MODELLED:
-        if filling.name not in HOLDING:
-            of_column.setdefault(filling.column, []).append(filling)
+    """The empty values with which a player plays on, one of each column at a time: two of one would hide each other."""
+    of_column: dict[str, list[EmptyValue]] = {}
+    for empty in MODELLED:
+        if empty.name not in HOLDING:
+            of_column.setdefault(empty.column, []).append(empty)
     groups = zip_longest(*of_column.values())
-    return {f"filled {n}": changing([one for one in group if one is not None]) for n, group in enumerate(groups)}
+    return {f"emptied {n}": changing([one for one in group if one is not None]) for n, group in enumerate(groups)}
 
 
-def changing(group: Iterable[Filling]) -> Change:
-    return lambda row: [filling.change(row) for filling in group]
+def changing(group: Iterable[EmptyValue]) -> Change:
+    return lambda row: [empty.change(row) for empty in group]
 
 
 def unmodelled(nothing: str) -> Change:
-    """Fill all columns that no rule reads, at once."""
-    others = (each for each in fillings.declared() if each.column not in codec.MODELLED)
+    """Empty all columns that no rule reads, at once."""
+    others = (each for each in empty_values.declared() if each.column not in codec.MODELLED)
     return changing([each for each in others if each.nothing == nothing])
 
 
@@ -76,7 +76,7 @@ ODDITIES: dict[str, Change] = {
     **{anomaly.name: lambda row, one=anomaly: one.change(row, Random(1)) for anomaly in ANOMALIES},
     **HOLDING,
     **together(),
-    **{f"unmodelled: {nothing}": unmodelled(nothing) for nothing in fillings.NOTHINGS},
+    **{f"unmodelled: {nothing}": unmodelled(nothing) for nothing in empty_values.NOTHINGS},
 }
 
 

@@ -14,7 +14,10 @@ NEVER_HOURS = 24.0 * 365
 
 
 def backup(look: Look) -> Measured:
-    """Measure the hours since the newest snapshot of Postgres was taken."""
+    """Measure the hours since the newest snapshot of Postgres was taken; NEVER_HOURS if there is none.
+
+    Raises NotApplicable unless players play on this Postgres, and NotJudged if the folder of snapshots can't be read.
+    """
     look.require_live()
     newest = _snapshots(look)[-1:]
     if not newest:

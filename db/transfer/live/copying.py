@@ -120,7 +120,7 @@ class LiveCopy:
             seen(self._with(table, rows))
 
     def _with(self, table: SourceTable, rows: list[SourceRow]) -> CopyProgress:
-        """Return the progress with these rows, which were written."""
+        """Add rows that were written to the progress in `self`, and return it."""
         before, size = self._progress, sum(row.bytes for row in rows)
         players = before.players + (len(rows) if table.name == PLAYERS else 0)
         self._progress = CopyProgress(players, max(before.total, players), before.rows + len(rows), before.bytes + size)
@@ -157,6 +157,7 @@ class LiveCopy:
         return next(iter(chunks(source.rows(table.name, after=place), self.batch_bytes)), [])
 
     def _place(self, table: SourceTable, row: SourceRow) -> list[Cell]:
+        """Return the values by which the copy goes on after the row: its position, or its primary key."""
         if table.rowid:
             return [row.position]
         cells = dict(zip(table.columns, row.cells, strict=True))

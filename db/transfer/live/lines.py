@@ -82,6 +82,7 @@ def keys_of(source: Source, name: str, players: Collection[str]) -> set[JournalK
 
 
 def _of_file(source: Source, name: str, keys: Collection[JournalKey]) -> dict[JournalKey, dict[str, Cell]]:
+    """Return the file's lines of the journal by key, of those keys that it has."""
     if name not in source.tables:
         return {}
     columns = source.tables[name].columns
@@ -95,6 +96,7 @@ def _of_file(source: Source, name: str, keys: Collection[JournalKey]) -> dict[Jo
 
 
 def _of_target(conn: ops.Connection, journal: Any, keys: Collection[JournalKey]) -> list[Record]:
+    """Return the target's lines of the journal with these keys."""
     if not keys:
         return []
     columns = [column.name for column in tables.record_columns(journal)]

@@ -131,7 +131,10 @@ class Rounds:
         return RoundResult(dirty.top, applied.players, dirty.count, written, time.monotonic() - began, began)
 
     def _source(self, file: sqlite3.Connection, transaction: Transaction) -> Source:
-        """Return the file in its open snapshot; its schema is read again only where it has changed."""
+        """Open the file's snapshot as a Source. Read its schema again only where it has changed.
+
+        Note a new schema and a new draw epoch, in self and on the target.
+        """
         source = Source(file, self.where)
         of = _fingerprint(file)
         if self._known is None or self._known.of != of:
@@ -165,6 +168,7 @@ class Rounds:
                     dirty.keys.setdefault(name, set()).update(lines.keys_of(source, name, changed))
 
     def _others(self, source: Source, dirty: Dirty, small: list[str]) -> int:
+        """Apply what changed in tables without players, and in journals. Returns the rows written."""
         written = 0
         for name in dict.fromkeys((*sorted(dirty.whole), *small)):
             written += self._whole(source, name)
@@ -190,6 +194,7 @@ class Rounds:
         return written
 
     def _clear(self, name: str) -> int:
+        """Delete the table's rows and its quarantine from the target. Return how many rows, quarantine not counted."""
         cleared = 0
         if (own := _OWN.get(name)) is not None:
             cleared += self.conn.execute(f"delete from {own}".encode()).rowcount

@@ -237,7 +237,7 @@ def prove_frozen(source: Source, target: Target, progress: Progress, *, top: int
 
 @contextmanager
 def transferring(path: Path, target: PostgresUrl, *, run: str, pass_token: str) -> Iterator[LiveTransfer]:
-    """Open a live copy; the caller holds `ops.lock`. What is copied stays when it ends, and so does capture.
+    """Open a live copy for the block; the caller holds `ops.lock`. What was copied stays after it, and so does capture.
 
     Raises Refusal if another transfer is at work on the target, or the file is no legacy file.
     """

@@ -132,6 +132,7 @@ def _fits(row: Mapping[str, Cell], key: str) -> bool:
 
 
 def _with_cells(row: Mapping[str, Cell], rowid: int, columns: Mapping[str, str]) -> Record:
+    """Return the record of a row of another table: named columns, and in `cells` all that they do not hold exactly."""
     record: Record = {"position": rowid}
     for column, name in columns.items():
         cell = row.get(column)

@@ -176,6 +176,7 @@ class RowDecoder:
             self.out.rows.table(document.table)[self.player, UNREADABLE_KEY] = record
 
     def _count(self, document: Document, array: ArrayRecords) -> None:
+        """Note the number of the array's elements, and each element that could not be read."""
         self.out.counts[document.column] = array.units
         for place, error, raw in array.unreadable:
             kind: QuarantineKind = "aside" if error.aside else document.elements

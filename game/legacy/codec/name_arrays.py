@@ -11,7 +11,11 @@ from game.legacy.sqlite_values import Cell
 
 
 def read_names(cell: Cell, units: int | None) -> tuple[list[str], ArrayRecords]:
-    """Return the names that can be read, in order, and the array without records. Raises Unreadable for no array."""
+    """Return the readable names in order, and the array's size with its unreadable elements (no name, or named twice).
+
+    units: the number of elements by SQLite's count, None if there is none. Raises Unreadable if it is no array, has too
+    many elements, or another number of them than `units`.
+    """
     text, start = opened(cell, "[", "an array")
     elements = loads(text)
     assert isinstance(elements, list)  # It begins with a bracket, and is valid.

@@ -95,7 +95,7 @@ def _without_values(document: Document) -> Record:
 
 
 def _read_period(decoded: Quests, document: Document, text: str, part: JsonPart) -> None:
-    """Add the period's records, once all of it is read. Raises Unreadable."""
+    """Read the whole period, then add its records. Raises Unreadable; nothing of the period is added then."""
     period = str(part.key)
     if not isinstance(part.value, dict):
         raise Unreadable("not_an_object", "expected a period's quests and milestones")

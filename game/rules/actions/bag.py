@@ -56,6 +56,7 @@ def expand_bag(player: Player, command: ExpandBag) -> Outcome:
 
 
 def _price(player: Player, item: Record) -> int:
+    """Return the gold that one of the item sells for. Refused cannot_be_sold."""
     if item["type"] == catalog.EQUIPMENT:
         known = player.bag.equipment(text(item, "id"))
         return catalog.equipment_price(catalog.GRADES[text(known, "grade")], whole_number(known, "stars"))

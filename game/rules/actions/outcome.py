@@ -10,7 +10,7 @@ Outcome: TypeAlias = dict[str, object]
 
 
 def total(items: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Return the numbers by name, names in the order of their first."""
+    """Add up the numbers of each name. The names keep the order in which they first come."""
     numbers: Counter[str] = Counter()
     for name, number in items:
         numbers[name] += number

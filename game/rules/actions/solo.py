@@ -140,6 +140,7 @@ def _need_open(player: Player, mission: MissionDefinition) -> None:
 
 
 def _started(player: Player, mission: MissionDefinition) -> Record:
+    """Return the player's row of a mission that he has started. Refused mission_not_started."""
     record = player.rows.table("user_missions").get((player.id, mission.id))
     if record is None or not record["started"]:
         raise Refused("mission_not_started", mission.id)

@@ -107,7 +107,10 @@ def listed(
 
 
 def export(environment: str, number: int | None, into: str, out: Output) -> None:
-    """Write the original bytes of one value to a new file, readable by its owner alone."""
+    """Write the original bytes of one value to a new file, readable by its owner alone.
+
+    Raises Refusal for a number that no value has, and for a path that is taken.
+    """
     if number is None or not into:
         raise Refusal(
             "--number N with --into FILE",

@@ -25,7 +25,7 @@ def run(
 ) -> dict[str, object]:
     """Take, verify or restore a snapshot. Returns what was done, by name.
 
-    unsigned: verify or restore one that nobody signed.
+    unsigned: verify or restore one that nobody signed. Raises Refusal for options that do not fit, and as the verbs do.
     """
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))

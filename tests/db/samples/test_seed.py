@@ -83,15 +83,15 @@ def test_an_oddity_changes_the_columns_that_it_names_and_no_others(
 ) -> None:
     path, result = made
     seed.seed_legacy(tmp_path / "clean.db", PLAYERS, seed=3, anomalies=False)
-    touched = {player: set(result.fillings.get(player, ())) for player in result.ids}
+    touched = {player: set(result.emptied.get(player, ())) for player in result.ids}
     for anomaly in anomalies.ANOMALIES:
         for player in result.by_anomaly[anomaly.name]:
             touched[player] |= set(anomaly.columns)
     for odd, clean in zip(rows_of(path, "users"), rows_of(tmp_path / "clean.db", "users"), strict=True):
         changed = {column for column in odd if not sqlite_values.same(odd[column], clean[column])}
         assert changed <= touched[str(odd["id"])]
-        # A filling may be what the column held already.
-        assert bool(changed) == bool(touched[str(odd["id"])]) or str(odd["id"]) in result.fillings
+        # An empty value may be what the column held already.
+        assert bool(changed) == bool(touched[str(odd["id"])]) or str(odd["id"]) in result.emptied
 
 
 def test_the_flag_of_what_is_worn_and_of_what_is_not_may_disagree(made: tuple[Path, seed.Seeded]) -> None:

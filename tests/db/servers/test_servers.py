@@ -268,7 +268,7 @@ def test_what_is_no_kind_of_server_is_refused_and_not_shown(asked: str, message:
 
 
 def test_the_best_kind_is_chosen_and_one_line_says_why_a_better_one_was_not() -> None:
-    local = plan(HERE[-1]).source
+    local = plan(HERE[-1]).provider
 
     def never() -> str:
         raise AssertionError("a kind after the chosen one was asked")

@@ -1,7 +1,7 @@
-"""Fillings of a legacy `users` row: every way in which a column, or a key of a document, may hold nothing.
+"""Empty values of a legacy `users` row: every way in which a column, or a key of a document, may hold nothing.
 
-They follow from the declared columns and from the mapping, so a new column or key has its fillings at once. Made
-players get only the fillings with which a player plays on; the others would hold the player.
+They follow from the declared columns and from the mapping, so a new column or key has its own at once. Made players
+get only those with which a player plays on; the others would hold the player.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ ABSENT, NULL = "absent", "null"
 """The ways in which a key of a document's first element holds nothing."""
 
 FIRST = 12
-"""So many first players of a file are as the service writes them; of the others every second one has fillings."""
+"""So many first players of a file are as the service writes them; of the others every second one has empty values."""
 
 EACH = 3
-"""Fillings of one player, each in a column of its own."""
+"""So many empty values of one player at most, each in a column of its own."""
 
 _LEAST: Mapping[str, Any] = {
     "level": 30,
@@ -50,7 +50,7 @@ _LEAST: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
+class EmptyValue:
     """One column, or with a path one key of its document's elements, and how it holds nothing: a key of NOTHINGS."""
 
     column: str
@@ -69,7 +69,7 @@ class Filling:
         return scalar is not None and scalar.unique and self.nothing != "NULL"
 
     def change(self, row: LegacyRow) -> bool:
-        """Fill the row; returns False, and changes nothing, if its document has no such element."""
+        """Empty the column or key. Return False, and change nothing, if the row's document has no such element."""
         if not self.path:
             row[self.column] = NOTHINGS[self.nothing]
             return True
@@ -102,71 +102,77 @@ class Filling:
 
 
 @cache
-def declared() -> tuple[Filling, ...]:
-    """Return every filling of every column and key."""
+def declared() -> tuple[EmptyValue, ...]:
+    """Return every empty value of every column and key."""
     return tuple(_of_columns()) + tuple(_of_keys())
 
 
 @cache
-def plays_on(filling: Filling) -> bool:
-    """Return True if a player so filled plays on, as the codec reads the row; the others are held."""
+def plays_on(empty: EmptyValue) -> bool:
+    """Return True if a player with this empty value plays on, as the codec reads the row; the others are held."""
     row = builders.legacy_row("hana", **_LEAST)
-    assert filling.change(row), f"the least player has no {filling.name}"
+    assert empty.change(row), f"the least player has no {empty.name}"
     return not codec.decode_row(row, rowid=1).rows["users"]["hana",]["held"]
 
 
 class Dealer:
-    """Gives the fillings to a file's players in turn; after the last one it begins again."""
+    """Gives the empty values to a file's players in turn; after the last one it begins again."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[Filling]] = {}
-        self._fill_up(declared())
+        self._waiting: dict[str, deque[EmptyValue]] = {}
+        self._queue(declared())
 
-    def deal(self, n: int, row: LegacyRow, taken: Collection[str]) -> list[Filling]:
-        """Fill the row of the n-th player, from 0, in columns that no anomaly has changed. Return the fillings."""
+    def deal(self, n: int, row: LegacyRow, taken: Collection[str]) -> list[EmptyValue]:
+        """Empty up to EACH columns or keys of the n-th player's row, n from 0. Return what was emptied.
+
+        The FIRST players and every second one get none. A column in `taken` (an anomaly changed it) stays as it is.
+        """
         if n < FIRST or n % 2 == 0:
             return []
-        dealt: list[Filling] = []
-        # A column has one filling a player, so those with the most waiting come first.
+        dealt: list[EmptyValue] = []
+        # A column has one empty value a player, so those with the most waiting come first.
         for column in sorted(self._waiting, key=lambda column: -len(self._waiting[column])):
             if column not in taken and self._waiting[column] and len(dealt) < EACH:
                 dealt += self._of_column(column, row)
         if not any(self._waiting.values()):
-            self._fill_up(filling for filling in declared() if not filling.only_once)
+            self._queue(empty for empty in declared() if not empty.only_once)
         return dealt
 
-    def _of_column(self, column: str, row: LegacyRow) -> list[Filling]:
+    def _of_column(self, column: str, row: LegacyRow) -> list[EmptyValue]:
+        """Give the row the first waiting empty value that fits the column. Return it, or nothing if none fits."""
         waiting = self._waiting[column]
         for _ in range(len(waiting)):
-            filling = waiting.popleft()
-            if not plays_on(filling):  # Asked here: it costs 2 ms for each.
+            empty = waiting.popleft()
+            if not plays_on(empty):  # Asked here: it costs 2 ms for each.
                 continue
-            if filling.change(row):
-                return [filling]
-            waiting.append(filling)
+            if empty.change(row):
+                return [empty]
+            waiting.append(empty)
         return []
 
-    def _fill_up(self, among: Iterable[Filling]) -> None:
-        for filling in among:
-            self._waiting.setdefault(filling.column, deque()).append(filling)
+    def _queue(self, among: Iterable[EmptyValue]) -> None:
+        for empty in among:
+            self._waiting.setdefault(empty.column, deque()).append(empty)
 
 
-def _of_columns() -> Iterator[Filling]:
+def _of_columns() -> Iterator[EmptyValue]:
+    """Yield the ways in which whole columns of `users` may hold nothing."""
     for column, declared_type, constraint in declared_tables.COLUMNS["users"]:
         if "primary" in constraint:
             continue
         is_document = column in USERS.by_column or (declared_type == "TEXT" and column not in USERS.scalars)
         for nothing in NOTHINGS if is_document else ("NULL", "''"):
-            yield Filling(column, nothing)
+            yield EmptyValue(column, nothing)
 
 
-def _of_keys() -> Iterator[Filling]:
+def _of_keys() -> Iterator[EmptyValue]:
+    """Yield the ways in which keys of the documents' elements may hold nothing."""
     for document in USERS.documents:
         for path in (*_paths(document.fields), *(_paths(document.outer.fields) if document.outer else ())):
             prefixes = document.periods if document.shape == "periods" else ("",)
             for prefix in prefixes:
                 place = (*filter(None, (prefix,)), *path)
-                yield from (Filling(document.column, nothing, place) for nothing in (ABSENT, NULL))
+                yield from (EmptyValue(document.column, nothing, place) for nothing in (ABSENT, NULL))
 
 
 def _paths(fields: Fields) -> Iterator[tuple[str, ...]]:

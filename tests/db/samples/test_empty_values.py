@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from db.samples import fillings, quoted_names, seed, sizes
-from db.samples.fillings import Filling
+from db.samples import empty_values, quoted_names, seed, sizes
+from db.samples.empty_values import EmptyValue
 from db.samples.random_players import random_players
 from game import tables
 from game.legacy import codec, sqlite_values
@@ -56,30 +56,30 @@ def players(rows: list[dict[str, Cell]]) -> list[Rows]:
     return [*decoded, *(player.rows() for player in random_players(1, seed=3))]
 
 
-def test_a_made_file_has_every_filling_with_which_a_player_plays_on(rows: list[dict[str, Cell]]) -> None:
-    dealt = [filling for filling in fillings.declared() if fillings.plays_on(filling)]
-    missing = [filling.name for filling in dealt if not any(filling.is_in(row) for row in rows)]
+def test_a_made_file_has_every_empty_value_with_which_a_player_plays_on(rows: list[dict[str, Cell]]) -> None:
+    dealt = [empty for empty in empty_values.declared() if empty_values.plays_on(empty)]
+    missing = [empty.name for empty in dealt if not any(empty.is_in(row) for row in rows)]
     assert missing == []
 
 
 def test_what_holds_a_player_is_the_little_that_it_should_be() -> None:
     """Currencies that are text, and elements without what they are known by."""
-    holding = {filling.name for filling in fillings.declared() if not fillings.plays_on(filling)}
+    holding = {empty.name for empty in empty_values.declared() if not empty_values.plays_on(empty)}
     known_by = [
         *(f"inventory.{key}" for key in ("id", "name", "type")),
         "mail.id",
         *(f"quests.{period}.id" for period in ("daily", "weekly", "monthly")),
     ]
-    nothing = (fillings.ABSENT, fillings.NULL)
+    nothing = (empty_values.ABSENT, empty_values.NULL)
     assert holding == {"gold: ''", "diamonds: ''", *(f"{key}: {how}" for key in known_by for how in nothing)}
 
 
-def test_every_column_and_every_key_of_the_mapping_has_fillings() -> None:
-    columns = {filling.column for filling in fillings.declared()}
+def test_every_column_and_every_key_of_the_mapping_has_empty_values() -> None:
+    columns = {empty.column for empty in empty_values.declared()}
     assert {column for column in codec.MODELLED if column != "id"} <= columns
-    assert Filling("mail", "[]") in fillings.declared()
-    assert Filling("quests", "absent", ("weekly", "claimedMilestones")) in fillings.declared()
-    assert Filling("mail", "null", ("attachments", "gold")) in fillings.declared()
+    assert EmptyValue("mail", "[]") in empty_values.declared()
+    assert EmptyValue("quests", "absent", ("weekly", "claimedMilestones")) in empty_values.declared()
+    assert EmptyValue("mail", "null", ("attachments", "gold")) in empty_values.declared()
 
 
 @pytest.mark.parametrize("table", [table.name for table in tables.PLAYER_STATE[1:]])
