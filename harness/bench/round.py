@@ -63,7 +63,7 @@ PARTS = (READ_LOG, READ_FILE, READ_TARGET, DECODE, COMPARE, WRITE, VERIFY, JOURN
 _TIMED = (
     (capture, "read", READ_LOG),
     (players, "_read", READ_FILE),
-    (players, "_stand", READ_TARGET),
+    (players, "_at_positions", READ_TARGET),
     (players, "_fetch", READ_TARGET),
     (codec, "decode_row", DECODE),
     (codec, "encode_row", VERIFY),

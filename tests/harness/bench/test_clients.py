@@ -37,7 +37,10 @@ def answering(enough: int) -> Iterator[tuple[str, threading.Event]]:
         def log_message(self, *_parts: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Grants) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # Of five, connections of a burst are reset before they are accepted.
+
+    with Server(("127.0.0.1", 0), Grants) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

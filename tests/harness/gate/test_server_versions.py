@@ -27,7 +27,7 @@ def kind(request: pytest.FixtureRequest) -> str:
         chosen = servers.plan(asked)
     except Refusal as error:
         pytest.skip(f"PostgreSQL {VERSIONS[asked]}x is not tested: {error.found}")
-    assert chosen.source.version().startswith(VERSIONS[asked])
+    assert chosen.provider.version().startswith(VERSIONS[asked])
     return asked
 
 
