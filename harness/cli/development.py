@@ -33,7 +33,7 @@ def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select
 
 @task(help={"postgres": POSTGRES, "workers": WORKERS})
 def nightly(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64)) -> None:
-    """Run every test on a fresh Postgres: half an hour; fail if none proves a line of docs/plan.md."""
+    """Run every test on a fresh Postgres: over an hour; fail if none proves a line of docs/plan.md."""
     from harness.pytest_plugin import deployment_plan
 
     _pytest(postgres, workers, [deployment_plan.PLAN])
