@@ -133,11 +133,21 @@ def test_each_batch_says_how_much_the_copy_works(
     assert min(sizes) > 0
 
 
+@contextmanager
+def answering_interrupts() -> Iterator[None]:
+    """Have SIGINT raise KeyboardInterrupt, also where whoever started the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupted_copy_ends_in_the_middle_of_a_pause_and_goes_on_later(
     fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pause of a day: were it not ended, this test would not end."""
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, answering_interrupts():
         pausing(patched, 86_400.0)
         with pytest.raises(KeyboardInterrupt):
             copy(fenced_database, source, lambda _progress: os.kill(os.getpid(), signal.SIGINT))
