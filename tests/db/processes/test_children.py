@@ -66,7 +66,7 @@ KINDS = {
     "pg_dump": ("Tool('pg_dump', ('/bin/sh', '-c', 'sleep 600; :'), ('', 0), ('', 0)).run([], nowhere)", SLEEPS),
     "hook, within its limit": ("hook('sleep 600; :', 1.0)", SLEEPS),
     "pytest of the gate": (GATE, "import sys;exec"),
-    "pytest of the audit": (AUDIT, "pytest tests"),
+    "pytest of the audit": (AUDIT, "audit/preloaded.py"),
     "service of a rehearsal": (REHEARSAL, "game.service.child"),
 }
 
