@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from db.processes import lowered
+from tests.fixtures.interrupts import answering_interrupts
 
 
 def never() -> None:
@@ -28,7 +29,7 @@ def test_an_interruption_tells_the_work_to_end_and_waits_for_it() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         ended.append(ending.wait(60))
 
-    with pytest.raises(KeyboardInterrupt):
+    with answering_interrupts(), pytest.raises(KeyboardInterrupt):
         lowered.run(work, never)
     assert ended == [True]
 
@@ -41,6 +42,6 @@ def test_work_that_waits_for_something_else_is_cancelled(monkeypatch: pytest.Mon
         os.kill(os.getpid(), signal.SIGINT)
         ended.append(cancelled.wait(60))
 
-    with pytest.raises(KeyboardInterrupt):
+    with answering_interrupts(), pytest.raises(KeyboardInterrupt):
         lowered.run(work, cancelled.set)
     assert ended == [True]

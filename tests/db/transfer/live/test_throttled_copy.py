@@ -23,6 +23,7 @@ from db.transfer.live.session import LiveTransfer, transferring
 from db.transfer.live.throttle import Throttle
 from harness.databases import Database
 from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite, value
+from tests.fixtures.interrupts import answering_interrupts
 
 SHARE = 0.25
 SMALL_BATCH = 100_000
@@ -131,16 +132,6 @@ def test_each_batch_says_how_much_the_copy_works(
     assert {progress.share for progress in seen} == {SHARE}
     assert sum(sizes) == seen[-1].bytes
     assert min(sizes) > 0
-
-
-@contextmanager
-def answering_interrupts() -> Iterator[None]:
-    """Have SIGINT raise KeyboardInterrupt, also where whoever started the tests ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupted_copy_ends_in_the_middle_of_a_pause_and_goes_on_later(
