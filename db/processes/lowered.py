@@ -44,7 +44,7 @@ def run(work: Callable[[threading.Event], T], cancel: Callable[[], object]) -> T
     try:
         begun.set()
         return outcome.result()
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the work must not go on alone.
         ending.set()
         if begun.is_set():
             if wait([outcome], END_SECONDS).not_done:

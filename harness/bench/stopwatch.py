@@ -78,7 +78,7 @@ class Stopwatch:
             manager.__enter__()
             try:
                 yield
-            except BaseException as error:
+            except BaseException as error:  # As `with` does: the manager is told of whatever ends its block.
                 if not manager.__exit__(type(error), error, error.__traceback__):
                     raise
             else:
