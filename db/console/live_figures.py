@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from db.console.bars import DAY, clock
@@ -43,6 +44,16 @@ class MoveFigures:
     parts_ms: Mapping[str, float] = field(default_factory=dict)
     _copied: deque[tuple[float, CopyProgress]] = field(default_factory=deque)
     _recent: deque[RoundProgress] = field(default_factory=lambda: deque(maxlen=KEPT_ROUNDS))
+
+    @contextmanager
+    def within(self, state: MoveState, reason: str) -> Iterator[None]:
+        """Have the move in this state while the block lasts, and in the one of before after it."""
+        before = self.state, self.reason
+        self.state, self.reason = state, reason
+        try:
+            yield
+        finally:
+            self.state, self.reason = before
 
     def copied(self, progress: CopyProgress) -> None:
         """Add a batch. Batches that are no longer recent are dropped, except the newest of them."""

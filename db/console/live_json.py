@@ -23,17 +23,13 @@ class LiveJson:
 
     @contextmanager
     def doing(self, state: MoveState, dirty: Dirty = unknown, reason: str = "") -> Iterator[None]:
-        before = self.figures.state, self.figures.reason
-        self.figures.state, self.figures.reason = state, reason
         if dirty is not unknown:
             self._dirty = dirty
-        if state is not MoveState.IN_THE_WINDOW:  # Who reads the lines may be slow, and players would wait for him.
-            self._line()
-        try:
+        with self.figures.within(state, reason):
+            if state is not MoveState.IN_THE_WINDOW:  # Who reads the lines may be slow, and players would wait for him.
+                self._line()
             with self._shown.doing(state, dirty, reason):
                 yield
-        finally:
-            self.figures.state, self.figures.reason = before
 
     def copied(self, progress: CopyProgress) -> None:
         self.figures.copied(progress)

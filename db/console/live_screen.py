@@ -163,14 +163,10 @@ class LiveLines:
 
     @contextmanager
     def doing(self, state: MoveState, dirty: Dirty = unknown, reason: str = "") -> Iterator[None]:
-        before = self.figures.state, self.figures.reason
-        self.figures.state, self.figures.reason = state, reason
         if dirty is not unknown:
             self._dirty = dirty
-        try:
+        with self.figures.within(state, reason):
             yield
-        finally:
-            self.figures.state, self.figures.reason = before
 
     def copied(self, progress: CopyProgress) -> None:
         self.figures.copied(progress)

@@ -125,7 +125,7 @@ def _read(context: RunContext) -> Orders | None:
 
 def _look_later(context: RunContext) -> None:
     context.config.signals.check()
-    time.sleep(LOOK_SECONDS)
+    time.sleep(LOOK_SECONDS)  # The order is a row that another process writes: it can come at any moment.
 
 
 @contextmanager

@@ -242,7 +242,7 @@ def _seen(env: Environment, conn: Connection, run: str, *, changed: bool) -> Ord
             said = f"run {run} {'took the go' if taken else 'has not taken the go yet'}"
             waits = f"; it waits because {standing.waiting}" if standing.waiting else ""
             return OrderReport(env.name, run, "taken" if taken else "ordered", changed, f"{said}{waits}.")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)  # What becomes of it is written by the tool, another process.
 
 
 def _lost(env: Environment, run: str, found: str) -> Failure:

@@ -32,7 +32,7 @@ from db.legacy.comparison import compare_files
 from db.samples import seed
 from db.servers import Server
 from game.errors import FENCE_SQLSTATE
-from game.legacy import codec, sqlite_values
+from game.legacy import capture_schema, codec, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.service import tokens
 from game.urls import LegacyUrl, PostgresUrl
@@ -90,6 +90,11 @@ class World:
     def legacy_fence(self) -> str:
         with closing(sqlite_values.connect(self.env.legacy.path, readonly=True)) as connection:
             return legacy_fence.state(connection)
+
+    def captured(self) -> bool:
+        """Return True if the legacy file bears anything of change capture."""
+        with closing(sqlite_values.connect(self.env.legacy.path, readonly=True)) as connection:
+            return bool(capture_schema.own(connection))
 
     def engine(self) -> str:
         """Return the store that the service says it serves."""

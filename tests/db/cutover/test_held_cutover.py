@@ -28,7 +28,6 @@ from db.ops import orders
 from db.ops.orders import Go
 from db.processes.interruption import Signals
 from db.servers import Server
-from game.legacy import capture_schema, sqlite_values
 from harness.cli.commands import cutovers, environment_status
 from tests.db.cutover.cutover_world import SPAWN, World, quiet_smoke, run_cutover, wait_until, world
 
@@ -124,14 +123,6 @@ def shown(world: World) -> tuple[str, str]:
     return rows["move"], rows["next"]
 
 
-def captured(world: World) -> bool:
-    connection = sqlite_values.connect(world.env.legacy.path, readonly=True)
-    try:
-        return bool(capture_schema.own(connection))
-    finally:
-        connection.close()
-
-
 def test_a_held_attempt_that_was_paused_killed_and_interrupted_goes_on_and_is_undone(world: World) -> None:
     with started(world, hold=True) as tool:
         comes_to(world, tool, "holding until a go is ordered: invoke cutover --env test --go")
@@ -169,12 +160,12 @@ def test_a_held_attempt_that_was_paused_killed_and_interrupted_goes_on_and_is_un
     assert (outcome, serves) == ("interrupted", "players play on SQLite")
     assert fences == "SQLite open, Postgres fenced"
     assert todo == f"next: {GOES_ON} (goes on, and holds again; --abort undoes it)"
-    assert (world.phase(), captured(world), state(world)) == ("loading", True, (Go.HOLDING, False))
+    assert (world.phase(), world.captured(), state(world)) == ("loading", True, (Go.HOLDING, False))
     assert world.act(2, "after-it").status_code == 200
 
     world.cutover(abort=True)
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("aborted", "open", "legacy")
-    assert not captured(world)
+    assert not world.captured()
     with ops.connect(world.owner) as conn:
         assert conn.execute("select count(*) from ops.live_orders").fetchone() == (0,)
 

@@ -18,7 +18,6 @@ from db.errors import Inconclusive, Refusal, ToolError, Undone
 from db.legacy.comparison import compare_files
 from db.snapshots import Label, Side, Snapshot
 from db.transfer.live.session import LiveTransfer
-from game.legacy import capture_schema, sqlite_values
 from game.tables import LEGACY_PREFIX
 from harness.cli.commands import environment_status
 from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, run_cutover, world
@@ -30,18 +29,9 @@ STEPS = [step.name for step in LIVE_CUTOVER.plan]
 BEFORE_THE_WINDOW = STEPS[: STEPS.index("window") + 1]
 
 
-def captured(world: World) -> bool:
-    """Return True if the legacy file bears anything of change capture."""
-    connection = sqlite_values.connect(world.env.legacy.path, readonly=True)
-    try:
-        return bool(capture_schema.own(connection))
-    finally:
-        connection.close()
-
-
 def assert_as_before(world: World) -> None:
     """Players play on the file, which is as it was but for our own journals, which a command would have made."""
-    assert (world.legacy_fence(), world.engine(), captured(world)) == ("open", "legacy", False)
+    assert (world.legacy_fence(), world.engine(), world.captured()) == ("open", "legacy", False)
     assert [line for line in compare_files(world.before, world.env.legacy.path) if LEGACY_PREFIX not in line] == []
     assert world.phase() in ("empty", "aborted")
 
@@ -60,7 +50,7 @@ def test_players_play_until_the_window_and_all_of_it_is_on_postgres(world: World
     with ops.connect(world.owner) as conn:
         have = conn.execute("select count(*) from action_receipts where request_id like 'during-%'").fetchone()
     assert have == (len(BEFORE_THE_WINDOW),)
-    assert not captured(world)
+    assert not world.captured()
     assert report.read_only_seconds is not None
     assert report.read_only_seconds < 1
 
@@ -128,7 +118,7 @@ def test_a_live_cutover_that_was_killed_goes_on(world: World, when: str, step: s
     assert world.dies(when, step, run_cutover, offline=False) == -9
     world.cutover(offline=False)
     world.assert_whole_on_postgres()
-    assert not captured(world)
+    assert not world.captured()
 
 
 @pytest.mark.parametrize("step", ["copy", "stand by", "window"])
@@ -137,7 +127,7 @@ def test_a_live_cutover_that_was_killed_is_undone_by_abort(world: World, step: s
     assert world.act(0, "between").status_code == 200
     world.cutover(abort=True)
     assert (world.legacy_fence(), world.engine(), world.phase()) == ("open", "legacy", "aborted")
-    assert not captured(world)
+    assert not world.captured()
 
 
 def test_a_live_attempt_does_not_go_on_offline(world: World) -> None:
