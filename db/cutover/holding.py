@@ -33,7 +33,7 @@ PROOF_SECONDS = 600.0
 
 
 def begin(context: RunContext) -> None:
-    """Have people's orders reach this run. What was ordered of it stands, unless it is to hold now."""
+    """Make the row of orders for this run. Earlier orders for it stand, unless it is to hold now."""
     orders.begin(context.conn, context.journal.run, hold=context.config.hold)
 
 

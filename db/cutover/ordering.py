@@ -69,7 +69,7 @@ def go(env: Environment, confirm: Confirm) -> OrderReport:
 
 
 def hold(env: Environment) -> OrderReport:
-    """Take a go back, or have a run hold that goes on by itself. Asks nobody: it only keeps the window from coming."""
+    """Take a go back, or make a run hold that would go on by itself. It only delays the window, so nobody is asked."""
     require_own(env)
     with _asking(env) as conn:
         attempt = _attempt(env, conn)
@@ -87,7 +87,7 @@ def hold(env: Environment) -> OrderReport:
 
 
 def pause(env: Environment) -> OrderReport:
-    """Pause the copy and the rounds. Asks nobody: it only takes load away, and changes nothing of the game's."""
+    """Pause the copy and the rounds. It only takes load from the stores, so nobody is asked."""
     require_own(env)
     with _asking(env) as conn:
         attempt = _attempt(env, conn)
