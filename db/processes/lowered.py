@@ -19,6 +19,9 @@ T = TypeVar("T")
 NICENESS = 10
 """So much nicer than the process. The kernel gives a thread at 0 some nine times the processor of one at 10."""
 
+LOOK_SECONDS = 0.1
+"""How often the waiting looks whether it was interrupted. A signal that arrives just before a wait does not wake it."""
+
 END_SECONDS = 2.0
 """How long work that is to end is waited for, before it is cancelled."""
 
@@ -43,6 +46,8 @@ def run(work: Callable[[threading.Event], T], cancel: Callable[[], object]) -> T
     threading.Thread(target=perform, name="lowered", daemon=True).start()
     try:
         begun.set()
+        while wait([outcome], LOOK_SECONDS).not_done:
+            pass
         return outcome.result()
     except BaseException:  # Ctrl-C too: the work must not go on alone.
         ending.set()

@@ -17,6 +17,7 @@ from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive
 from game.urls import PostgresUrl
 from tests.db.cutover.cutover_world import wait_until
+from tests.fixtures.interrupts import answering_interrupts
 from tests.fixtures.spawning import SPAWN
 
 FOR_POSTGRES: dict[str, Any] = {"engine": "postgres", "timeout_seconds": 20}
@@ -128,12 +129,8 @@ def test_a_run_that_is_interrupted_ends_its_hook_first(tmp_path: Path, journal: 
         ),
     )
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Begun in the background, we would not hear it.
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            hooks.run(env, "drain", journal, engine="legacy", timeout_seconds=20)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with answering_interrupts(), pytest.raises(KeyboardInterrupt):
+        hooks.run(env, "drain", journal, engine="legacy", timeout_seconds=20)
 
     wait_until(lambda: not _is_running(int((tmp_path / "child").read_text())))
 

@@ -34,6 +34,22 @@ def test_an_interruption_tells_the_work_to_end_and_waits_for_it() -> None:
     assert ended == [True]
 
 
+def test_an_interruption_that_does_not_wake_the_waiting_is_seen_all_the_same() -> None:
+    """As a signal that arrives just before the wait: another thread takes it, and nothing wakes this one."""
+    ended = []
+
+    def work(ending: threading.Event) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.append(ending.wait(60))
+
+    with answering_interrupts():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        with pytest.raises(KeyboardInterrupt):
+            lowered.run(work, never)
+    assert ended == [True]
+
+
 def test_work_that_waits_for_something_else_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lowered, "END_SECONDS", 0.0)
     cancelled, ended = threading.Event(), []

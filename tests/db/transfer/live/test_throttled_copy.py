@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,8 @@ def test_a_proof_that_is_interrupted_ends_with_the_next_player(fenced_database: 
             interrupted.wait(60)
 
     interrupted = threading.Event()
-    with copied(fenced_database, source) as live, pytest.raises(KeyboardInterrupt), telling(interrupted):
+    interrupting = pytest.raises(KeyboardInterrupt)
+    with answering_interrupts(), copied(fenced_database, source) as live, interrupting, telling(interrupted):
         live.prove(Told(interrupt), lambda _result: None)
     assert len(proven) == 1
 
@@ -118,8 +119,14 @@ def test_a_proof_that_is_interrupted_ends_with_the_next_player(fenced_database: 
 @contextmanager
 def telling(interrupted: threading.Event) -> Iterator[None]:
     """Set the event once this thread has been interrupted and has told the work to end."""
+
+    def waiting(futures: list[Future[object]], seconds: float | None = None) -> object:
+        if seconds != lowered.LOOK_SECONDS:
+            interrupted.set()
+        return wait(futures, seconds)
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lowered, "wait", lambda *given: (interrupted.set(), wait(*given))[1])
+        patched.setattr(lowered, "wait", waiting)
         yield
 
 
