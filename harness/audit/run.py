@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from db import servers
 from db.console.progress import Advance, Progress
@@ -26,7 +27,12 @@ from harness.audit.report import AuditReport, Result, judged
 COPIES = 2
 """One a core."""
 
+CATCHERS_AT_ONCE = 8
+"""In one pytest, whose time is bounded: so few end in time on a slow machine too, unless one hangs."""
+
 SHOWN = 6
+
+T = TypeVar("T")
 
 
 def run(
@@ -103,27 +109,41 @@ def stopped_at_an_error(copies: list[Copy]) -> Iterator[None]:
 def _check_catchers(
     copies: list[Copy], mutations: list[Mutation], pool: ThreadPoolExecutor, progress: Progress
 ) -> None:
+    """Raise Inconclusive unless each catcher passes on the tree as it stands."""
     catchers = list(dict.fromkeys(mutation.catcher for mutation in mutations))
     progress.say(f"each of {count(len(catchers), 'catcher')} must pass before anything is broken; some 3 s each")
-    shares = [catchers[n :: len(copies)] for n in range(len(copies))]
-    runs = pool.map(lambda pair: pair[0].pytest(pair[1]), zip(copies, filter(None, shares), strict=False))
-    for ran in runs:
+    waiting: SimpleQueue[list[str]] = SimpleQueue()
+    for n in range(0, len(catchers), CATCHERS_AT_ONCE):
+        waiting.put(catchers[n : n + CATCHERS_AT_ONCE])
+    with progress.bar("catchers", len(catchers), "catchers") as advance:
+        list(pool.map(lambda copy: _check(copy, waiting, advance), copies))
+
+
+def _check(copy: Copy, waiting: SimpleQueue[list[str]], advance: Advance) -> None:
+    """Run catchers in the copy until none waits. Raises Inconclusive at the first that fails, or does not end."""
+    while (catchers := _next(waiting)) is not None:
+        ran = copy.pytest(catchers)
         if ran.code != PASSED:
-            failed = few(ran.failed, SHOWN) or ran.last_lines
+            while _next(waiting) is not None:  # The other copy begins no more.
+                pass
             raise Inconclusive(
                 "each catcher to pass before anything is broken",
-                f"failed: {failed}",
+                f"failed: {few(ran.failed, SHOWN) or f'{ran.last_lines}: {few(catchers, SHOWN)}'}",
                 where="the tree",
                 do="Mend these tests first: nothing was broken yet.",
             )
+        advance(len(catchers))
+
+
+def _next(waiting: SimpleQueue[T]) -> T | None:
+    try:
+        return waiting.get_nowait()
+    except Empty:
+        return None
 
 
 def _work(copy: Copy, waiting: SimpleQueue[Mutation], advance: Advance) -> Iterator[Result]:
-    while True:
-        try:
-            mutation = waiting.get_nowait()
-        except Empty:
-            return
+    while (mutation := _next(waiting)) is not None:
         yield _try(copy, mutation)
         advance(1)
 
