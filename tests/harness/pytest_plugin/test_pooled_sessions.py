@@ -67,7 +67,7 @@ def test_what_a_session_keeps_fails_the_test_that_left_it_there(suite: pytest.Py
     result = suite.runpytest_subprocess(*OPTIONS)
     result.assert_outcomes(passed=len(KEPT), errors=len(KEPT))
     for kept in KEPT.values():
-        result.stdout.fnmatch_lines([f"*expected each session of a pool as a fresh one; kept {kept} (session *"])
+        result.stdout.fnmatch_lines([f"*expected each session of a pool as a fresh one; found {kept} (session *"])
     result.stdout.no_fnmatch_line("*= planted*")
 
 
