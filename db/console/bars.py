@@ -32,8 +32,8 @@ class Amount:
 
     @property
     def rate(self) -> str:
-        """Return the units a second as text; "" where no time has passed."""
-        return f"{self.done / self.seconds:,.0f} {self.unit}/s" if self.seconds > 0 else ""
+        """Return the units a second or minute as text; "" where no time has passed."""
+        return pace(self.done / self.seconds, self.unit) if self.seconds > 0 else ""
 
     @property
     def left(self) -> str:
@@ -51,6 +51,11 @@ class Amount:
         percent = 100 if self.done >= self.total else 100 * self.done // self.total
         unit = self.unit if self.total != 1 else singular(self.unit)
         return f"{self.done:,} of {self.total:,} {unit}", f"{self.done:,}/{self.total:,}", f"{percent} %"
+
+
+def pace(per_second: float, unit: str) -> str:
+    """Write a rate by the second, and by the minute where fewer than one pass in a second."""
+    return f"{per_second:,.0f} {unit}/s" if per_second >= 1 or not per_second else f"{per_second * 60:,.0f} {unit}/min"
 
 
 def clock(seconds: float) -> str:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from db.console.bars import LONGEST_SECONDS, Amount, TaskLine, clock
+from db.console.bars import LONGEST_SECONDS, Amount, TaskLine, clock, pace
 from db.console.live_figures import MoveFigures
 from db.console.live_view import CopyProgress, Dirty, LiveView, MoveState, RoundProgress, Unseen, unknown
 from db.console.progress import CI_INTERVAL_SECONDS, PLAIN_INTERVAL_SECONDS, Plain, Progress, TerminalBars
@@ -35,7 +35,7 @@ class RecentAmount(Amount):
     @property
     def rate(self) -> str:
         """Return the recent units a second as text; "" while they are not known."""
-        return "" if self.per_second is None else f"{self.per_second:,.0f} {self.unit}/s"
+        return "" if self.per_second is None else pace(self.per_second, self.unit)
 
     @property
     def left(self) -> str:

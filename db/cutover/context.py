@@ -88,7 +88,7 @@ class RunConfig:
 
     def of_watch(self) -> RunConfig:
         """Return the configuration of the rollback after a breach of the watch: nobody is asked, nothing demanded."""
-        return replace(self, demands=(), confirm=unasked)
+        return replace(self, demands=(), confirm=unasked, offline=True, hold=False)
 
     def new_context(self, verb: str, env: Environment, *, run: str | None) -> RunContext:
         """Make the context of a move of this verb that goes on with a run; None: a new one.

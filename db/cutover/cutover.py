@@ -6,17 +6,16 @@ again goes on where it stopped, however it stopped; an abort undoes it up to the
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 
 from db.cutover import cutover_steps as steps
-from db.cutover import engine, plan, preflight, refusals, rollback, undo, watch
+from db.cutover import plan, preflight, refusals, rollback, undo, watch
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.move_status import MoveStatus
 from db.cutover.ports import Evidence
 from db.cutover.preflight import FREEZE
-from db.cutover.report import RunReport, RunVerdict
+from db.cutover.report import RunVerdict
 from db.cutover.runbook import Runbook, RunbookRow, Step
 from db.environments import Environment
 from db.errors import Failure, Refusal, Undone
@@ -235,8 +234,3 @@ CUTOVER = Runbook(
     rows_before=ROWS_BEFORE,
     rows_after=(WATCH,),
 )
-
-
-def run(env: Environment, config: RunConfig, *, evidence: Evidence) -> RunReport:
-    """Move the game to Postgres offline. Raises what `engine.run` raises."""
-    return engine.run(env, dataclasses.replace(CUTOVER, preflight=partial(preflight_of, evidence=evidence)), config)

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from db import ops, snapshots, tables, transfer
 from db.counts import few
-from db.cutover import fence_owner, hooks, services, switch
+from db.cutover import fence_owner, holding, hooks, services, switch
 from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
@@ -89,6 +89,8 @@ def begin_loading(context: RunContext) -> None:
         names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
         context.conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
         context.held.advance(phase, Phase.LOADING)
+        if not context.config.offline:
+            holding.begin(context)
 
 
 def fenced(context: RunContext) -> bool:

@@ -222,9 +222,15 @@ class Observation:
         return f"no move is under way; to go back: {_command(command, self.environment)}"
 
     def _command(self, command: OperatorCommand) -> str:
-        """Return the command line. What was begun live is gone on with live: its copy is not one under a fence."""
-        live = command is OperatorCommand.CUTOVER and self.capture is not None
-        return _command(command, self.environment) + (" --no-offline" if live else "")
+        """Return the command line. What was begun offline is gone on with offline: its copy is one under a fence."""
+        offline = command is OperatorCommand.CUTOVER and self._copies_offline
+        return _command(command, self.environment) + (" --offline" if offline else "")
+
+    @property
+    def _copies_offline(self) -> bool:
+        """Return True if an attempt is under way that stops the game for its copy."""
+        target = self.target
+        return target is not None and target.phase is Phase.LOADING and not target.trial and target.orders is None
 
     def _last_steps(self, target: TargetState) -> LastSteps:
         """Find which last steps are still to do; no fence and no phase shows it."""

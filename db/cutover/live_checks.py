@@ -17,7 +17,7 @@ OTHERS = "other programs on the legacy file"
 NEXT_STORE = "next store"
 """The ability of a process of the service to open two stores, as /readyz lists it."""
 
-OFFLINE = "Or move with the game stopped: leave --no-offline out."
+OFFLINE = "Or move with the game stopped: --offline."
 
 
 def live_checks(context: RunContext) -> Checks:

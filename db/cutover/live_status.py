@@ -16,12 +16,12 @@ from game.legacy.fence_schema import FenceMark
 class LiveStatus:
     """The state of a live attempt, and why it is in it.
 
-    options, does: of the cutover's next command, and what it does; "" where the stores alone decide what is next.
+    option, does: of the cutover's next command, and what that does. Without `does` the stores alone decide it.
     """
 
     state: MoveState
     reason: str
-    options: str = ""
+    option: str = ""
     does: str = ""
 
     def __str__(self) -> str:
@@ -29,10 +29,11 @@ class LiveStatus:
 
     def next(self, environment: str) -> str:
         """Return the next command with what it does; "" where the stores alone decide it."""
-        if not self.options:
+        if not self.does:
             return ""
         cutover = f"invoke cutover --env {environment}"
-        return f"{cutover} {self.options} ({self.does.format(cutover)})"
+        option = f" {self.option}" if self.option else ""
+        return f"{cutover}{option} ({self.does.format(cutover)})"
 
 
 def of(mark: FenceMark, capture: CaptureState | None, target: TargetState) -> LiveStatus | None:
@@ -74,14 +75,14 @@ def _ordered(orders: Orders, left: str, *, at_work: bool) -> LiveStatus | None:
     if orders.failed and not at_work:
         return LiveStatus(MoveState.FAILED, f"{orders.failed}; {left}")
     if orders.paused:
-        then = "" if at_work else "; no run is at work on it: then {0} --no-offline"
+        then = "" if at_work else "; no run is at work on it: then {0}"
         reason = f"by {orders.paused_by} at {orders.paused_at}; {left}"
         return LiveStatus(MoveState.PAUSED, reason, "--resume", f"has it go on{then}")
     if orders.go is Go.HOLDING:
         reason = f"until a go is ordered; {left}"
         if at_work:
             return LiveStatus(MoveState.HOLDING, reason, "--go", "orders the window")
-        return LiveStatus(MoveState.HOLDING, reason, "--no-offline", f"goes on, and holds again; {_ABORT}")
+        return LiveStatus(MoveState.HOLDING, reason, "", f"goes on, and holds again; {_ABORT}")
     return _going(orders, left, at_work=at_work)
 
 
@@ -91,7 +92,7 @@ def _going(orders: Orders, left: str, *, at_work: bool) -> LiveStatus | None:
     by = f"by {orders.go_by} at {orders.go_at}"
     if not at_work:
         goes_on = f"goes on to the window; with --hold it holds instead; {_ABORT}"
-        return LiveStatus(MoveState.GO_ORDERED, f"{by}; {left}", "--no-offline", goes_on) if ordered else None
+        return LiveStatus(MoveState.GO_ORDERED, f"{by}; {left}", "", goes_on) if ordered else None
     back = ("--hold", "takes the go back, if it comes in time") if orders.go is Go.ORDERED else ()
     if orders.waiting:
         return LiveStatus(MoveState.WAITING, f"{orders.waiting}; {left}", *back)

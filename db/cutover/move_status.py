@@ -15,7 +15,7 @@ from db.cutover.advice import OVER, PointerTo
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
 from db.legacy.opening import reading
-from db.ops import Phase, emergency, fence
+from db.ops import Phase, emergency, fence, orders
 from db.remedies import ANOTHER_SERVER
 from db.schema import migrate
 from game.legacy.fence import mark as fence_mark
@@ -31,7 +31,8 @@ class MoveStatus:
     target: the recorded state of Postgres's fence. inconsistent: tables whose trigger differs from it. mark: the legacy
     file's fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
     unfinished: the record says that the switch to the store of the phase was not completed. undoing: it says that an
-    undo was begun. emergency: the fence that somebody set by `invoke fence`, in words, or "".
+    undo was begun. emergency: the fence that somebody set by `invoke fence`, in words, or "". live: the attempt of the
+    phase copies while players play.
     """
 
     phase: Phase
@@ -44,6 +45,7 @@ class MoveStatus:
     unfinished: bool = False
     undoing: bool = field(default=False, compare=False)
     emergency: str = ""
+    live: bool = False
 
     @property
     def legacy(self) -> FenceState:
@@ -150,10 +152,10 @@ def _status(env: Environment, conn: ops.Connection, mark: FenceMark) -> MoveStat
     if migrate.current(conn):
         target = fence.recorded_state(conn)
         inconsistent = fence.inconsistent_tables(conn, target)
-    phase = ops.phase(conn)
+    phase, run = ops.phase(conn), ops.phase_run(conn)
     return MoveStatus(
         phase,
-        ops.phase_run(conn),
+        run,
         target,
         inconsistent,
         mark,
@@ -162,6 +164,7 @@ def _status(env: Environment, conn: ops.Connection, mark: FenceMark) -> MoveStat
         unfinished=switch.is_unfinished(env, env.target if phase is Phase.LIVE else env.legacy),
         undoing=switch_record.undoing(env),
         emergency=str(emergency.standing(conn) or fence_owner.unrecorded(mark, ops.identity(conn)) or ""),
+        live=orders.read(conn, run) is not None,
     )
 
 

@@ -1,33 +1,42 @@
-"""Chooses the runbook of a cutover: live, or offline where the operator says so."""
+"""Chooses the runbook of a cutover: live, or offline where the operator says so. An attempt keeps the one it has."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import partial
 
-from db.cutover import cutover, engine, live, preflight
+from db import ops
+from db.cutover import cutover, engine, live, preflight, refusals
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig, RunContext
 from db.cutover.live_checks import live_checks
+from db.cutover.move_status import MoveStatus
 from db.cutover.ports import Evidence
 from db.cutover.report import RunReport
 from db.environments import Environment
 from db.errors import Refusal
 from db.legacy.opening import reading
+from db.ops import Phase
 from game.legacy import capture_schema
 
 
 def cut_over(env: Environment, config: RunConfig, *, evidence: Evidence) -> RunReport:
     """Move the game to Postgres. Raises what `engine.run` raises.
 
-    Refusal if an attempt was begun live and would go on offline: its copy was not made under a fence.
+    Refusal if an attempt was begun by the other runbook: a copy that was made while players played is not one that was
+    made under a fence.
     """
-    if not config.offline:
-        runbook = dataclasses.replace(live.LIVE_CUTOVER, preflight=partial(_before_live, evidence=evidence))
-        return engine.run(env, runbook, config)
-    if not config.abort and not config.dry_run:
-        _require_no_live_attempt(env)
-    return cutover.run(env, config, evidence=evidence)
+    if config.offline:
+        runbook = dataclasses.replace(
+            cutover.CUTOVER,
+            refuse=_refuse_offline,
+            preflight=partial(cutover.preflight_of, evidence=evidence),
+        )
+    else:
+        runbook = dataclasses.replace(
+            live.LIVE_CUTOVER, refuse=_refuse_live, preflight=partial(_before_live, evidence=evidence)
+        )
+    return engine.run(env, runbook, config)
 
 
 def _before_live(context: RunContext, evidence: Evidence) -> tuple[PreflightCheck, ...]:
@@ -39,16 +48,34 @@ def _before_live(context: RunContext, evidence: Evidence) -> tuple[PreflightChec
     return (*checks, *live_checks(context))
 
 
-def _require_no_live_attempt(env: Environment) -> None:
-    if not env.legacy.path.is_file():
-        return
-    with reading(env.legacy.path) as connection:
-        known = capture_schema.state(connection)
-    if known is not None:
+def _refuse_live(status: MoveStatus, env: Environment) -> None:
+    refusals.refuse_cutover(status, env)
+    if status.phase is Phase.LOADING and not ops.is_trial(status.run) and not status.live:
         raise Refusal(
-            "no attempt under way that copies while players play",
-            f"change capture of run {known[1]} on the legacy file",
-            where=str(env.legacy.path),
-            do=f"Go on with it: invoke cutover --env {env.name} --no-offline. Or undo it first: invoke cutover --env"
+            "no attempt under way that stops the game for its copy",
+            f"run {status.run}, which was begun with --offline",
+            where=env.name,
+            do=f"Go on with it: invoke cutover --env {env.name} --offline. Or undo it first: invoke cutover --env"
             f" {env.name} --abort",
         )
+
+
+def _refuse_offline(status: MoveStatus, env: Environment) -> None:
+    refusals.refuse_cutover(status, env)
+    if (run := _begun_live(status, env)) is not None:
+        raise Refusal(
+            "no attempt under way that copies while players play",
+            f"run {run}, which was begun without --offline",
+            where=env.name,
+            do=f"Go on with it: invoke cutover --env {env.name}. Or undo it first: invoke cutover --env {env.name}"
+            " --abort",
+        )
+
+
+def _begun_live(status: MoveStatus, env: Environment) -> str | None:
+    """Return the run of a live attempt that is under way, by its record on Postgres or its capture on the file."""
+    if status.phase is Phase.LOADING and status.live:
+        return status.run
+    with reading(env.legacy.path) as connection:
+        known = capture_schema.state(connection)
+    return None if known is None else known[1]

@@ -54,6 +54,14 @@ class Attempt:
     holder: Holder | None
 
 
+def is_at_work(env: Environment) -> bool:
+    """Return True if a tool is at work on a live attempt. Raises Refusal or Inconclusive if it can't be known."""
+    with _asking(env) as conn:
+        ops.require_marker(conn, env.name)
+        holder = locks.holder(conn)
+        return holder is not None and orders.read(conn, holder.run) is not None
+
+
 def go(env: Environment, confirm: Confirm) -> OrderReport:
     """Order the window of a tool that holds, and wait some seconds to see what becomes of the order."""
     with _asking(env) as conn:
@@ -149,7 +157,7 @@ def _attempt(env: Environment, conn: Connection) -> Attempt:
             "a live cutover under way",
             f"none: the phase is {phase}",
             where=env.target_direct.redacted,
-            do=f"Nothing was changed. To begin one that holds: invoke cutover --env {env.name} --no-offline --hold.",
+            do=f"Nothing was changed. To begin one that holds: invoke cutover --env {env.name} --hold.",
         )
     if (standing := orders.read(conn, run)) is None:
         raise Refusal(
@@ -169,7 +177,7 @@ def _require_tool(env: Environment, attempt: Attempt) -> None:
             "a tool that holds",
             "none at work",
             where=f"run {attempt.run}",
-            do=f"Nothing was changed. First go on with the attempt: invoke cutover --env {env.name} --no-offline.",
+            do=f"Nothing was changed. First go on with the attempt: invoke cutover --env {env.name}.",
         )
     if attempt.holder.stopped:
         raise Refusal(
@@ -177,7 +185,7 @@ def _require_tool(env: Environment, attempt: Attempt) -> None:
             f"one that is stopped: {attempt.holder}",
             where=f"run {attempt.run}",
             do=f"Nothing was changed. kill -9 {attempt.holder.pid} is safe; then go on with the attempt:"
-            f" invoke cutover --env {env.name} --no-offline.",
+            f" invoke cutover --env {env.name}.",
         )
 
 
@@ -208,7 +216,7 @@ def _refuse_go(env: Environment, attempt: Attempt) -> NoReturn:
 
 def _too_late(env: Environment, attempt: Attempt) -> NoReturn:
     """Raise Refusal: the go was taken. A tool that took it and is gone left an attempt that can be made to hold."""
-    again = f"The tool that took it is gone; go on, and hold: invoke cutover --env {env.name} --no-offline --hold."
+    again = f"The tool that took it is gone; go on, and hold: invoke cutover --env {env.name} --hold."
     raise Refusal(
         "an attempt whose go was not taken yet",
         "one whose window follows at once" if attempt.holder else "one that took its go",

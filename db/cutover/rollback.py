@@ -199,8 +199,6 @@ def run(
     discard_writes: leave on Postgres what players did there; `accept_loss` must then be the number of their granted
     requests.
     """
-    if not config.offline:
-        raise Refusal("--offline", "a live rollback, which this version does not make", do="Leave --no-offline out.")
     return engine.run(env, runbook_of(discard_writes=discard_writes, accept_loss=accept_loss), config)
 
 

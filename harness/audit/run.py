@@ -28,7 +28,8 @@ COPIES = 2
 """One a core."""
 
 CATCHERS_AT_ONCE = 8
-"""In one pytest, whose time is bounded: so few end in time on a slow machine too, unless one hangs."""
+CATCHER_SECONDS = 150
+"""So many catchers go into one pytest, with so much time for each: the slowest, a strike, takes a third of it."""
 
 SHOWN = 6
 
@@ -122,7 +123,7 @@ def _check_catchers(
 def _check(copy: Copy, waiting: SimpleQueue[list[str]], advance: Advance) -> None:
     """Run catchers in the copy until none waits. Raises Inconclusive at the first that fails, or does not end."""
     while (catchers := _next(waiting)) is not None:
-        ran = copy.pytest(catchers)
+        ran = copy.pytest(catchers, seconds=CATCHER_SECONDS * len(catchers))
         if ran.code != PASSED:
             while _next(waiting) is not None:  # The other copy begins no more.
                 pass

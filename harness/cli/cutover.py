@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ ORDERS = ["hold", "go", "pause", "resume"]
     ignores={
         "abort": ["certificate", "plan", *ORDERS],
         "dry-run": ORDERS,
+        "offline": ORDERS,
         "go": ["hold", "pause", "resume"],
         "pause": ["hold", "resume"],
         "resume": ["hold"],
@@ -77,7 +79,8 @@ def rollback(
 
     loss = None if accept_loss < 0 else accept_loss
     rollback = partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss)
-    _move(move, consent, json, "rollback", "back to SQLite", rollback)
+    # There is no other way back yet.
+    _move(replace(move, offline=True), consent, json, "rollback", "back to SQLite", rollback)
 
 
 def _move(
@@ -120,7 +123,7 @@ def _order(move: MoveOptions, order: OrderOptions, consent: Consent, json: str, 
 
     with Signals() as signals, outcome(json or None) as out:
         out.signals = signals
-        orders.check(move, order, given)
+        orders.check(order, given)
         require_same_name(move.env, consent.confirm)
         act = orders.of(order, lambda: confirmation(out, move.env, consent))
         target = environments.load(move.env)

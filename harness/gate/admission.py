@@ -57,8 +57,11 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
     return admitted
 
 
-def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certificate:
-    """Verify for a move to the environment's own server, whose version, settings and last admission count too."""
+def admit(env: Environment, path: Path, root: Path, *, offline: bool, remember: bool) -> Certificate:
+    """Verify for a move to the environment's own server, whose version, settings and last admission count too.
+
+    offline: the game will be stopped for the copy, so the rehearsed freeze has to be within the budget.
+    """
     with pooler.transaction(env.target) as service:
         target = TargetServer(service.info.server_version // 10_000, decisive(service))
     with ops.connect(env.target_direct) as conn:
@@ -73,7 +76,7 @@ def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certif
             now=certificate.now(),
             target=target,
             least=least,
-            budget_seconds=env.policy.freeze_budget_seconds,
+            budget_seconds=env.policy.freeze_budget_seconds if offline else None,
         )
         if remember:
             admissions.add(conn, Admission(admitted.commit, admitted.made_at, **asdict(admitted.counts)))

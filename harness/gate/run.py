@@ -26,6 +26,7 @@ from harness.gate.estimate import Estimate
 from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind, count_files, doubts, judge, sweeps
 from harness.play import requests
 from harness.rehearsal import RehearsalReport
+from harness.rehearsal.report import INCONCLUSIVE, Leg
 from harness.sweeps import threes
 
 if TYPE_CHECKING:
@@ -137,9 +138,11 @@ class _Search:
         self.parts.append(parts.strike(self.options.postgres, self.progress))
 
     def rehearsal(self) -> None:
-        """Rehearse the whole move and the way back, under load."""
+        """Rehearse the whole move, the way back, and the move with the game stopped, under load."""
         options = self.options
-        self.rehearsed = rehearsal.rehearse(options.players, options.legacy, options.postgres, progress=self.progress)
+        self.rehearsed = rehearsal.rehearse(
+            options.players, options.legacy, options.postgres, self.progress, both_ways=True
+        )
         self.parts.append(_rehearsal(self.rehearsed))
 
 
@@ -176,7 +179,7 @@ def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Ite
 
 
 def _rehearsal(report: RehearsalReport) -> GatePart:
-    back = report.rollback
+    back, offline = report.rollback, report.offline or Leg(INCONCLUSIVE)
     figures = {
         "players": report.players,
         "values": report.source,
@@ -188,12 +191,14 @@ def _rehearsal(report: RehearsalReport) -> GatePart:
         "pairs across the switch": report.history.across_switch,
         "pairs across the switch back": back.history.across_switch,
         "requests nobody knows the end of": back.history.unknown,
-        "read-only, seconds": report.read_only_seconds,
+        "window, seconds": report.window_seconds or 0.0,
+        "requests held in the window": report.held_requests,
         "read-only on the way back, seconds": back.read_only_seconds,
+        "read-only offline, seconds": offline.read_only_seconds,
     }
-    if report.predicted_seconds is not None:
-        figures["read-only, seconds predicted"] = report.predicted_seconds
-    return GatePart("rehearsal", Ended(report.verdict), report.seconds, figures, (*report.problems, *back.problems))
+    if offline.predicted_seconds is not None:
+        figures["read-only offline, seconds predicted"] = offline.predicted_seconds
+    return GatePart("rehearsal", Ended(report.verdict), report.seconds, figures, report.every_problem)
 
 
 def _report(options: GateOptions, findings: Findings, seconds: float) -> GateReport:
@@ -229,7 +234,8 @@ def _certified(report: GateReport, findings: Findings, checkout: CheckoutState, 
         faults_fired=report.faults.fired,
         race_orders=report.races.orders,
         rehearsed_players=findings.rehearsed.players,
-        freeze_seconds=float(findings.rehearsed.read_only_seconds),
+        window_seconds=findings.rehearsed.window_seconds or 0.0,
+        freeze_seconds=0.0 if (offline := findings.rehearsed.offline) is None else offline.read_only_seconds,
         server_kind=engine.get("kind", ""),
         server_version=engine.get("version", ""),
         server_programs=engine.get("programs", ""),

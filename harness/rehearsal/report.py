@@ -53,8 +53,9 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class RehearsalReport(Leg):
-    """The way there, with the verdict on both; `rollback` is the way back.
+    """The way there, with the verdict on all; `rollback` is the way back.
 
+    offline: the way there once more, with the game stopped for the copy; None where that was not asked for.
     refused: what the rules said no to. dropped: connections closed before the answer. held: players who can't play
     until someone decides. seconds: of the whole rehearsal.
     """
@@ -66,24 +67,35 @@ class RehearsalReport(Leg):
     dropped: int = 0
     seconds: float = 0.0
     rollback: Leg = field(default_factory=lambda: Leg(INCONCLUSIVE))
+    offline: Leg | None = None
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Return the moves in their order."""
+        return (self, self.rollback, *(() if self.offline is None else (self.offline,)))
+
+    @property
+    def every_problem(self) -> tuple[str, ...]:
+        """Return what went wrong, of every move."""
+        return tuple(problem for leg in self.legs for problem in leg.problems)
 
 
 def show(report: RehearsalReport, out: Output) -> None:
     """Print the report of a rehearsal for people."""
-    back = report.rollback
+    legs = report.legs
     out.table(
         f"rehearsal on {report.engine['kind']} {report.engine['version']}, {count(report.players, 'player')}",
-        ("what", "there", "and back"),
+        ("what", "there", "and back", "offline")[: 1 + len(legs)],
         [
-            ("verdict", report.verdict, back.verdict),
-            *((words, _value(getattr(report, name)), _value(getattr(back, name))) for name, words in _SHOWN.items()),
+            ("verdict", *(leg.verdict for leg in legs)),
+            *((words, *(_value(getattr(leg, name)) for leg in legs)) for name, words in _SHOWN.items()),
             *(
-                (words, _value(getattr(report.history, name)), _value(getattr(back.history, name)))
+                (words, *(_value(getattr(leg.history, name)) for leg in legs))
                 for name, words in _SHOWN_OF_HISTORY.items()
             ),
         ],
     )
-    for problem in (*report.problems, *back.problems):
+    for problem in report.every_problem:
         out.say(problem)
 
 

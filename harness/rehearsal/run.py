@@ -1,5 +1,7 @@
 """The rehearsal: the whole move and the way back, on throwaway copies, the real service under load from real clients.
 
+A gate's moves once more after it, with the game stopped for the copy: the other way in which a cutover can be made.
+
 It proves that nothing is lost: after each move the history checker judges what clients were answered and what the store
 has, and what nobody touched comes back byte for byte.
 Some 40 s for 500 players. Nothing of it stays, however it ends.
@@ -36,9 +38,9 @@ from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalRep
 from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
-SLICES = 10
-"""The scripts are cut into so many: one before, between and after the moves, which is waited for; three and a
-half for each move, of which as much is done as there is time for. So there is enough left on a slow machine too."""
+SLICES_OF_A_MOVE = 4.5
+"""The scripts are cut into one slice and so many for each move. One before the moves and one after each is waited for;
+of the other three and a half as much is done as there is time for. So enough is left on a slow machine too."""
 
 MOST_IN_A_SLICE = 200
 SLICES_WHILE_OPEN = 2
@@ -57,7 +59,7 @@ SHOWN_PROBLEMS = 20
 
 BURST = 50
 LEAST_HELD = 20
-"""Requests that are sent at once as a window begins, and how many of them have to meet it."""
+"""Requests that are sent at once as a window begins, and how many of them have to meet it; fewer with few players."""
 
 KEPT_REQUESTS = 2
 """The requests of a player who asks only in that burst."""
@@ -75,13 +77,15 @@ def rehearse(
     kind: str | None,
     progress: Progress,
     *,
-    offline: bool = True,
+    offline: bool = False,
+    both_ways: bool = False,
     recorded: Recorded | None = None,
 ) -> RehearsalReport:
     """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
 
-    offline: the way there is made with the game read-only for the whole copy; else while players play. recorded: called
-    after the way there with the folder of its run, which is not kept, and with what clients saw.
+    offline: the way there is made with the game read-only for the whole copy; else while players play. both_ways: after
+    the way back, it is made offline too. recorded: called after the way there with the folder of its run, which is not
+    kept, and with what clients saw.
     Refusal: no such file, or not a game's; no server of that kind. Lost: the server or the machine was lost, outside a
     move. What goes wrong after that is the report's verdict.
     """
@@ -93,15 +97,19 @@ def rehearse(
         )
     began = time.monotonic()
     with set_up(players, source, kind, progress) as setup:
-        planned = scripts.read(setup.source, players=MOST_PLAYERS, seed=SEED)
+        asking = min(MOST_PLAYERS, setup.players if offline else max(1, setup.players // 2))
+        planned = scripts.read(setup.source, players=asking, seed=SEED)
         kept = {} if offline else _kept(setup.source, planned)
         token_of = setup.service.token_of
         with VirtualUsers(setup.service.urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
-            rehearsal = Rehearsal(setup, users, planned, progress, kept=kept, offline=offline, recorded=recorded)
-            outward, way_back = rehearsal.both()
+            moves_made = 3 if both_ways else 2
+            rehearsal = Rehearsal(setup, users, planned, progress, kept=kept, moves_made=moves_made, recorded=recorded)
+            outward, way_back = rehearsal.there_and_back(live=not offline)
+            again = rehearsal.there_offline(way_back) if both_ways else None
         answers = users.answers
+        verdicts = [leg.verdict for leg in (outward, way_back, again) if leg is not None]
         return RehearsalReport(
-            **_fields(outward) | {"verdict": _worst(outward.verdict, way_back.verdict)},
+            **_fields(outward) | {"verdict": _worst(*verdicts)},
             engine={
                 "kind": setup.server.kind,
                 "version": setup.server.version,
@@ -113,6 +121,7 @@ def rehearse(
             dropped=answers.dropped,
             seconds=round(time.monotonic() - began, 1),
             rollback=way_back,
+            offline=again,
         )
 
 
@@ -127,30 +136,40 @@ class Rehearsal:
         progress: Progress,
         *,
         kept: Mapping[str, scripts.Script] = {},
-        offline: bool = True,
+        moves_made: int = 2,
         recorded: Recorded | None = None,
     ) -> None:
-        self._offline = offline
+        self._live = False
         self._recorded = recorded
         self._held_requests = 0
+        self._least_held = min(LEAST_HELD, len(kept) // 2)
         self._setup = setup
         self._users = users
-        self._slice = _slice(planned)
+        self._slice = _slice(planned, moves_made)
         self._progress = progress
         self._leaving: PostgresUrl | LegacyUrl = setup.environment.legacy
         with closing(open_store(self._leaving.as_text())) as store:
             self._history = HistoryRecorder(store, {**planned, **kept}, partial(Chance, setup.service.chance_secret))
         self.held = 0
 
-    def both(self) -> tuple[Leg, Leg]:
-        """Rehearse the way there and, where that passed, the way back."""
+    def there_and_back(self, *, live: bool) -> tuple[Leg, Leg]:
+        """Rehearse the way there and, where that passed, the way back. live: players play while the copy is made."""
         self._progress.say("players play on the legacy file")
         self._users.play(self._slice)
-        cut_over = partial(moves.cut_over, evidence=_no_evidence)
-        outward = self.leg(cut_over, self._setup.environment.target, self._loaded, live=not self._offline)
+        outward = self._there(live=live)
         if outward.verdict != PASS:
             return outward, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
         return outward, self.leg(rollback.run, self._setup.environment.legacy, self._returned)
+
+    def there_offline(self, before: Leg) -> Leg:
+        """Rehearse the way there once more where the leg before it passed, with the game stopped for the copy."""
+        if before.verdict != PASS:
+            return Leg(INCONCLUSIVE, problems=("not tried: the way back did not pass",))
+        return self._there(live=False)
+
+    def _there(self, *, live: bool) -> Leg:
+        cut_over = partial(moves.cut_over, evidence=_no_evidence)
+        return self.leg(cut_over, self._setup.environment.target, self._loaded, live=live)
 
     def leg(
         self,
@@ -188,6 +207,7 @@ class Rehearsal:
         live: bool,
     ) -> Leg:
         since = time.monotonic()
+        self._live = live
         report = verb(
             self._setup.environment,
             RunConfig(
@@ -230,7 +250,7 @@ class Rehearsal:
         )
         if self._recorded is not None and isinstance(store, PostgresUrl):
             self._recorded(Path(report.journal), leg)
-        return _judged(leg, list(_doubts(leg, answers, since, live=live)))
+        return _judged(leg, list(_doubts(leg, answers, since, least_held=self._least_held if live else None)))
 
     def _loaded(self, report: RunReport) -> dict[str, Any]:
         self.held = report.counts["held"]
@@ -254,7 +274,7 @@ class Rehearsal:
             self._users.allow(self._slice * SLICES_WHILE_OPEN if step == PREFLIGHT else some)
         if (when, step) == ("at", WINDOW):
             self._users.burst(BURST)
-        if (when, step) == ("before", SWITCH) and not self._offline:
+        if (when, step) == ("before", SWITCH) and self._live:
             self._held_requests = self._setup.service.held()
         if (when, step) == ("before", SWITCH):
             self._history.switched(heads(self._leaving))
@@ -290,8 +310,9 @@ def _no_evidence(env: Environment) -> None:
     del env
 
 
-def _slice(planned: Mapping[str, scripts.Script]) -> int:
-    return max(1, min(MOST_IN_A_SLICE, sum(map(len, planned.values())) // SLICES))
+def _slice(planned: Mapping[str, scripts.Script], moves_made: int) -> int:
+    slices = 1 + SLICES_OF_A_MOVE * moves_made
+    return max(1, min(MOST_IN_A_SLICE, int(sum(map(len, planned.values())) / slices)))
 
 
 def _judged(leg: Leg, doubts: list[str]) -> Leg:
@@ -301,15 +322,19 @@ def _judged(leg: Leg, doubts: list[str]) -> Leg:
     return dataclasses.replace(leg, verdict=INCONCLUSIVE if doubts else PASS, problems=tuple(doubts))
 
 
-def _doubts(leg: Leg, answers: AnswerLog, since: float, *, live: bool) -> Iterator[str]:
-    """Return what would have to have happened for the leg to prove anything, and did not."""
+def _doubts(leg: Leg, answers: AnswerLog, since: float, *, least_held: int | None) -> Iterator[str]:
+    """Return what would have to have happened for the leg to prove anything, and did not.
+
+    least_held: how many requests have to meet the window of a live move; None of another.
+    """
+    live = least_held is not None
     if not answers.newly_granted(since):
         yield "nothing was granted during the move or after it: there was too little to do"
     if live and (refused := answers.told_to_wait(since)):
         codes = ", ".join(f"{number} with {code}" for code, number in sorted(refused.items()))
         yield f"players were told to come back while the game was moved live: {codes}"
-    if live and leg.held_requests < LEAST_HELD:
-        yield f"{leg.held_requests} requests met the window, not {LEAST_HELD} at least"
+    if least_held is not None and leg.held_requests < least_held:
+        yield f"{leg.held_requests} requests met the window, not {least_held} at least"
     if not live and not answers.locked_out(since):
         yield "no request had to wait: nobody noticed the move"
     if not leg.retried:

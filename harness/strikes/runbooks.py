@@ -18,8 +18,8 @@ from db.cutover.runbook import Runbook, Step
 Enter = Callable[[str], None]
 """Called with a step's name as its `done` or `do` begins, and with "" as it ends."""
 
-LIVE = "live_cutover"
-"""The name of the cutover that copies while players play."""
+LIVE, OFFLINE = "live_cutover", "cutover"
+"""The names of the cutover that copies while players play, and of the one that stops the game for it."""
 
 STARTS_A_SERVICE = ("a service on the legacy file", "a service on Postgres")
 """Checks that start a process of the service and end it: two seconds each, nothing is written, and no step needs it."""

@@ -20,7 +20,7 @@ from harness.strikes import tool
 from harness.strikes.director import Director, How
 from harness.strikes.events import Event, Position
 from harness.strikes.players import Players
-from harness.strikes.runbooks import LIVE, runbooks
+from harness.strikes.runbooks import LIVE, OFFLINE, runbooks
 from harness.strikes.tool import Order
 from harness.strikes.watcher import Watcher
 from harness.strikes.world import Start, World
@@ -43,7 +43,7 @@ UNDONE = 4
 CODES = frozenset({0, 1, 2, 3, UNDONE})
 SERVES = {"players play on SQLite": "legacy", "players play on Postgres": "postgres"}
 _RUNS = itertools.count()
-_NEXT = re.compile(r"invoke (\w+) --env \w+( --no-offline)?( --abort)?")
+_NEXT = re.compile(r"invoke (\w+) --env \w+( --offline)?( --abort)?")
 
 
 class Then(StrEnum):
@@ -294,7 +294,7 @@ class _Striking:
             command = _NEXT.search(seen.next)
             if command is None:
                 break
-            name = LIVE if command[2] else command[1]
+            name = LIVE if command[1] == OFFLINE and not command[2] else command[1]
             self._note(Run(self._world, name, abort=bool(command[3])))
         seen = ending.look(self._world.env)
         if not isinstance(seen.advice, Settled) or seen.serves not in SERVES:

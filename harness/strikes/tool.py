@@ -30,7 +30,7 @@ from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server, Tool
 from game.legacy import fence as legacy_fence
 from harness.strikes.events import BESIDE, PART, SNAPSHOT, Location
-from harness.strikes.runbooks import LIVE, announcing, runbooks
+from harness.strikes.runbooks import LIVE, OFFLINE, announcing, runbooks
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["harness.strikes.preloaded"])
@@ -74,8 +74,8 @@ class Order:
     @property
     def line(self) -> str:
         """Return the command as an operator types it."""
-        live = " --no-offline" if self.runbook == LIVE and not self.abort else ""
-        return f"invoke {runbooks()[self.runbook].verb} --env {self.env.name}{live}{' --abort' if self.abort else ''}"
+        option = " --abort" if self.abort else " --offline" if self.runbook == OFFLINE else ""
+        return f"invoke {runbooks()[self.runbook].verb} --env {self.env.name}{option}"
 
 
 def run(order: Order, line: Connection | None) -> None:
@@ -84,7 +84,13 @@ def run(order: Order, line: Connection | None) -> None:
     _hurry(order.ready_seconds)
     narrator = None if line is None else Narrator(line, order.env.legacy.path.parent)
     enter = _unheard if narrator is None else narrator.enter
-    config = RunConfig(passing, abort=order.abort, tools=partial(_program, order), folder=order.folder / "runs")
+    config = RunConfig(
+        passing,
+        offline=order.runbook != LIVE,
+        abort=order.abort,
+        tools=partial(_program, order),
+        folder=order.folder / "runs",
+    )
     with Signals() as signals, outcome(None) as out:
         out.at_end, out.signals = partial(ending.ended, order.env), signals
         report = engine.run(

@@ -133,12 +133,3 @@ def an_abort_after_the_return(a: Scratch) -> None:
     a.command()
     a.did("status names what is left")
     a.works("rollback", *DEV)
-
-
-@follows("Leave --no-offline out.")
-def a_rollback_while_players_play(a: Scratch) -> None:
-    a.migrated()
-    assert a.legacy.exists()
-    phase(a, "returned")
-    a.refused("rollback", *DEV, "--no-offline")
-    a.without("--no-offline")

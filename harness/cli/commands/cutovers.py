@@ -114,10 +114,10 @@ def cutover(env: Environment, config: RunConfig, *, certificate: str = "", plan:
     config = plans.hold(env, config, plan, ROOT)
     proof = Path(certificate or f"out/certificate-{env.name}.json")
     config = dataclasses.replace(config, provenance=partial(_provenance, proof))
-    report = moves.cut_over(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
+    report = moves.cut_over(env, config, evidence=partial(_admit, proof=proof, config=config))
     if not config.dry_run or config.abort:
         return report
-    report = plans.with_plan(report, env, ROOT)
+    report = plans.with_plan(report, env, config, ROOT)
     plans.summarize(report)
     return report
 
@@ -147,10 +147,10 @@ def _can_play(env: Environment) -> None:
 DEMANDS = (("smoke", _can_play),)
 
 
-def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
+def _admit(env: Environment, proof: Path, config: RunConfig) -> None:
     """Check that the certificate admits this commit; development and test need none, but a wrong one is refused."""
     if proof.exists() or env.name not in UNSIGNED_STAGES:
-        admission.admit(env, proof, ROOT, remember=remember)
+        admission.admit(env, proof, ROOT, offline=config.offline, remember=not config.dry_run)
 
 
 def show(report: RunReport, out: Output) -> None:

@@ -5,34 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from db import environments
 from db.confirmation import Confirm
 from db.console.output import Output
 from db.cutover import ending, ordering
 from db.cutover.ordering import OrderReport
 from db.environments import Environment
-from db.errors import Refusal
+from db.errors import Refusal, ToolError
 from harness.cli.framework import MoveOptions, OrderOptions
 
 NOTHING_BEGUN = "Nothing was begun."
 
 
 def is_order(move: MoveOptions, options: OrderOptions) -> bool:
-    """Return True if the options order something of an attempt that is under way, and make or undo none."""
-    return options.go or options.pause or options.resume or (options.hold and move.offline)
+    """Return True if the options order something of an attempt that is under way, and make or undo none.
+
+    A hold is an order while a tool is at work on a live attempt; else it is for the run that begins or goes on.
+    """
+    if options.hold and not (move.abort or move.dry_run):
+        return _is_at_work(move.env)
+    return options.go or options.pause or options.resume
 
 
-def check(move: MoveOptions, options: OrderOptions, given: Sequence[str]) -> None:
+def _is_at_work(name: str) -> bool:
+    try:
+        return ordering.is_at_work(environments.load(name))
+    except ToolError:  # The run says what is wrong.
+        return False
+
+
+def check(options: OrderOptions, given: Sequence[str]) -> None:
     """Check what an order does not go with. given: other options of the task with a value. Raises Refusal."""
-    if (named := options.named) != "hold" and not move.offline:
-        raise Refusal(
-            f"--{named} without --no-offline",
-            "both",
-            where="invoke cutover",
-            do=f"--{named} is for a tool that is at work; leave --no-offline out. {NOTHING_BEGUN}",
-        )
     if given:
         raise Refusal(
-            f"--{named} alone, or with --no-offline to begin or to go on" if named == "hold" else f"--{named} alone",
+            f"--{options.named} alone",
             f"--{given[0]}",
             where="invoke cutover",
             do=f"--{given[0]} would change nothing beside it. {NOTHING_BEGUN}",

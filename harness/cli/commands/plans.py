@@ -21,6 +21,9 @@ from db.signing import SIGNING_KEY
 from harness.gate import checkout
 from harness.report import files as report_files
 
+RUNBOOK, LIVE, OFFLINE = "runbook", "live", "offline"
+"""A part of the plan, and its two values: whether players play while the copy is made."""
+
 NAMED = 5
 """So many of the changed files are named."""
 
@@ -39,7 +42,7 @@ def hold(env: Environment, config: RunConfig, path: str, root: Path) -> RunConfi
     file = Path(path)
     approved = plan_file.read(file, env.name, key=environments.secret(SIGNING_KEY))
     status = move_status.read_status(env)
-    now = plan.make(env, status, _code(root), key=environments.secret(SIGNING_KEY))
+    now = plan.make(env, status, _code(root, config), key=environments.secret(SIGNING_KEY))
     if status.startable:
         plan_file.require_fresh(approved, file, datetime.now(UTC))
         approved = dataclasses.replace(approved, parts={**approved.parts, "moves before": approved.state})
@@ -60,13 +63,13 @@ def _require_under_way(env: Environment, config: RunConfig) -> None:
     )
 
 
-def with_plan(report: RunReport, env: Environment, root: Path) -> RunReport:
+def with_plan(report: RunReport, env: Environment, config: RunConfig, root: Path) -> RunReport:
     """Return a dry run's report with the plan that it led to; without one if a check was not passed."""
     if report.verdict is not RunVerdict.PLANNED:
         return report
     key = environments.secret(SIGNING_KEY)
     status = move_status.read_status(env)
-    made = plan.make(env, status, _code(root), key=key, predicted_seconds=report.predicted_seconds)
+    made = plan.make(env, status, _code(root, config), key=key, predicted_seconds=report.predicted_seconds)
     return dataclasses.replace(report, plan=plan_file.to_json(made, key))
 
 
@@ -109,7 +112,9 @@ def _approved(made: Mapping[str, object]) -> Iterator[str]:
 
 def _facts(approved: Plan) -> dict[str, str]:
     window = "none: the game is moved already"
-    if approved.predicted_seconds is not None:
+    if approved.parts.get(RUNBOOK) == LIVE:
+        window = "some tens of milliseconds: the copy is made while players play"
+    elif approved.predicted_seconds is not None:
         window = f"{approved.predicted_seconds:.0f} s predicted; refused above {approved.most_seconds:.0f} s"
     return {
         "read-only": window,
@@ -131,10 +136,11 @@ def _code_of(text: str) -> str:
     return f"<code>{html.escape(text).replace('|', '&#124;').replace('`', '&#96;')}</code>" if text else ""
 
 
-def _code(root: Path) -> dict[str, str]:
+def _code(root: Path, config: RunConfig) -> dict[str, str]:
     changes = list(checkout.changes(root))
     return {
         "commit": checkout.head(root),
+        RUNBOOK: OFFLINE if config.offline else LIVE,
         "files unlike the commit": few([ascii(name)[1:-1] for name in changes], NAMED)[: plan.LONGEST_PART] or "none",
         "head of the schema": migrate.head(),
     }

@@ -28,7 +28,7 @@ class MoveOptions:
     """The options of a move in either direction."""
 
     env: str = _option(ENV, default="")
-    offline: bool = _option("copy while read-only; the only way so far", default=True)
+    offline: bool = _option("stop the game for the whole copy; a rollback always does", default=False)
     dry_run: bool = _option(DRY_RUN, default=False)
     abort: bool = _option("undo what was begun, wholly", default=False)
 
@@ -37,7 +37,7 @@ class MoveOptions:
 class OrderOptions:
     """The options of a live cutover that holds, and those that order something of one from another terminal."""
 
-    hold: bool = _option("stay before the window until --go; without --no-offline: take a go back", default=False)
+    hold: bool = _option("stay before the window until --go; of one at work: take a go back", default=False)
     go: bool = _option("have the tool that holds go through its window", default=False)
     pause: bool = _option("have the tool that copies pause", default=False)
     resume: bool = _option("have it go on", default=False)

@@ -41,6 +41,20 @@ def test_count_and_time_left_are_whole_at_every_width(width: int) -> None:
         assert width < 80 or amount.counts[0] in figures or total >= 10**15, (amount, line)
 
 
+@pytest.mark.parametrize(
+    ("done", "seconds", "rate"),
+    [
+        (0, 5.0, "0 rows/s"),
+        (1, 10.0, "6 rows/min"),
+        (10, 10.0, "1 rows/s"),
+        (12_345, 1.0, "12,345 rows/s"),
+        (3, 0.0, ""),
+    ],
+)
+def test_a_slow_rate_is_told_by_the_minute(done: int, seconds: float, rate: str) -> None:
+    assert Amount("", done, 10**6, "rows", seconds).rate == rate
+
+
 @pytest.mark.parametrize(("old", "new"), [(120, 40), (40, 120)])
 def test_a_bar_follows_the_terminal_s_width(old: int, new: int) -> None:
     """The same line, drawn before and after somebody changed the window."""

@@ -194,12 +194,13 @@ def test_what_would_go_wrong_is_refused_before_anything_is_changed(
 
 
 @pytest.mark.plan(23)
-def test_a_breach_of_the_watch_rolls_back_where_the_policy_says_so(world: World) -> None:
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_breach_of_the_watch_rolls_back_where_the_policy_says_so(world: World, offline: bool) -> None:
     watching = world.with_(policy=dataclasses.replace(world.env.policy, watch_seconds=0.1, on_breach="rollback"))
     smoke = SecondFails()
 
     with pytest.raises(Undone, match="bag_full"):
-        watching.cutover(smoke=smoke)
+        watching.cutover(smoke=smoke, offline=offline)
 
     assert smoke.plays == 3  # Before the lift, in the watch, and before the return.
     assert world.phase() == "returned"

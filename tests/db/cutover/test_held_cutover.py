@@ -33,7 +33,7 @@ from tests.db.cutover.cutover_world import SPAWN, World, quiet_smoke, run_cutove
 
 __all__ = ["world"]
 
-GOES_ON = "invoke cutover --env test --no-offline"
+GOES_ON = "invoke cutover --env test"
 
 
 @dataclass(frozen=True)

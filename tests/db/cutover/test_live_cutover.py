@@ -130,9 +130,10 @@ def test_a_live_cutover_that_was_killed_is_undone_by_abort(world: World, step: s
     assert not world.captured()
 
 
-def test_a_live_attempt_does_not_go_on_offline(world: World) -> None:
-    assert world.dies("after", "copy", run_cutover, offline=False) == -9
-    with pytest.raises(Refusal, match="--no-offline"):
+@pytest.mark.parametrize("step", ["migrate", "copy"])
+def test_a_live_attempt_does_not_go_on_offline(world: World, step: str) -> None:
+    assert world.dies("after", step, run_cutover, offline=False) == -9
+    with pytest.raises(Refusal, match="begun without --offline"):
         world.cutover()
     world.cutover(offline=False)
     world.assert_whole_on_postgres()
@@ -152,7 +153,7 @@ def test_a_program_that_has_the_file_open_beside_the_service_is_named(world: Wor
         with pytest.raises(Refusal, match=f"process {program.pid} ") as caught:
             world.cutover(offline=False)
         program.kill()
-    assert "leave --no-offline out" in caught.value.do
+    assert "--offline" in caught.value.do
     world.cutover(offline=False)
     world.assert_whole_on_postgres()
 
@@ -175,7 +176,7 @@ def test_players_who_write_faster_than_rounds_apply_end_it_with_both_rates(
     assert (world.phase(), world.legacy_fence()) == ("loading", "open")
     rows = dict(environment_status.status(world.env).rows)
     assert rows["move"].startswith("failed because 25 rows a second changed by players, 25 a second applied; ")
-    assert "invoke cutover --env test --no-offline" in rows["next"]
+    assert "invoke cutover --env test" in rows["next"]
     monkeypatch.setattr(LiveTransfer, "round", real)
     world.cutover(offline=False)
     world.assert_whole_on_postgres()

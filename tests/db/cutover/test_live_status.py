@@ -71,16 +71,16 @@ CUTOVER = "invoke cutover --env test"
             ORDERS,
             "holding: until a go is ordered; ",
             "--go (orders the window)",
-            "--no-offline (goes on, and holds again",
+            "(goes on, and holds again",
         ),
         (PAUSED, f"paused: {BY}", "--resume (has it go on)", "--resume (has it go on; no run is at work on it: then"),
-        (ORDERED, f"go ordered: {BY}", "--hold (takes the go back", "--no-offline (goes on to the window; with --hold"),
-        (replace(ORDERED, go=Go.TAKEN), f"go ordered: {BY}", "", "--no-offline (goes on to the window; with --hold"),
+        (ORDERED, f"go ordered: {BY}", "--hold (takes the go back", "(goes on to the window; with --hold"),
+        (replace(ORDERED, go=Go.TAKEN), f"go ordered: {BY}", "", "(goes on to the window; with --hold"),
         (
             replace(ORDERED, waiting="all is proven again"),
             None,
             "--hold (takes the go back",
-            "--no-offline (goes on to",
+            "(goes on to",
         ),
         (replace(ORDERS, go=Go.ASKED), "standing by: every player was proven", "", ""),
         (replace(ORDERS, go=Go.UNASKED), "standing by: every player was proven", "", ""),
@@ -128,13 +128,27 @@ def test_an_attempt_that_was_killed_says_how_to_go_on(world: World, when: str, s
     assert world.dies(when, step, run_cutover, offline=False) == -9
     rows = dict(environment_status.status(world.env).rows)
     assert rows["move"].startswith(f"{state}: ")
-    assert "invoke cutover --env test --no-offline" in rows["next"]
-    assert "--no-offline" in ending.ended(world.env, "failed").line
+    assert "invoke cutover --env test" in rows["next"]
+    assert "--offline" not in ending.ended(world.env, "failed").line
 
     world.cutover(offline=False)
 
     assert "move" not in dict(environment_status.status(world.env).rows)
-    assert "--no-offline" not in ending.ended(world.env, "live").next
+    assert "--offline" not in ending.ended(world.env, "live").next
+
+
+@pytest.mark.parametrize(("when", "step"), [("after", "migrate"), ("after", "fence"), ("after", "copy")])
+def test_an_attempt_that_stops_the_game_is_gone_on_with_alike(world: World, when: str, step: str) -> None:
+    assert world.dies(when, step, run_cutover) == -9
+    assert "invoke cutover --env test --offline" in dict(environment_status.status(world.env).rows)["next"]
+    assert "invoke cutover --env test --offline" in ending.ended(world.env, "failed").line
+    with pytest.raises(Refusal, match="begun with --offline") as caught:
+        world.cutover(offline=False)
+    assert "invoke cutover --env test --offline" in caught.value.do
+
+    world.cutover()
+
+    assert "--offline" not in ending.ended(world.env, "live").next
 
 
 class Said:

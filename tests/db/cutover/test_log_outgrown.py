@@ -74,7 +74,7 @@ def test_a_log_that_filled_while_no_tool_ran_refuses_nobody_and_the_copy_begins_
     writes_much(world)
     observed = ending.ended(world.env, "failed").line
     assert world.act(0, "meanwhile").status_code == 200
-    assert "invoke cutover --env test --no-offline" in observed
+    assert "invoke cutover --env test" in observed
     world.cutover(offline=False)
     assert_whole_on_postgres(world)
 

@@ -125,9 +125,9 @@ def test_an_order_that_does_not_fit_is_refused_and_changes_nothing(quiet: World,
 @pytest.mark.parametrize(
     ("phase", "go", "found", "do"),
     [
-        (Phase.ABORTED, Go.HOLDING, "none: the phase is aborted", "invoke cutover --env test --no-offline --hold."),
-        (Phase.EMPTY, Go.HOLDING, "none: the phase is empty", "invoke cutover --env test --no-offline --hold."),
-        (Phase.RETURNED, Go.HOLDING, "none: the phase is returned", "invoke cutover --env test --no-offline --hold."),
+        (Phase.ABORTED, Go.HOLDING, "none: the phase is aborted", "invoke cutover --env test --hold."),
+        (Phase.EMPTY, Go.HOLDING, "none: the phase is empty", "invoke cutover --env test --hold."),
+        (Phase.RETURNED, Go.HOLDING, "none: the phase is returned", "invoke cutover --env test --hold."),
         (Phase.LOADING, None, f"run {RUN}, which copies offline, or has not begun to copy", "invoke status --env test"),
         (Phase.LIVE, Go.TAKEN, f"run {RUN}, which is past it: the phase is live", "It is too late"),
     ],
@@ -161,7 +161,7 @@ def test_without_a_tool_a_go_is_refused_with_the_command_that_goes_on(quiet: Wor
     before = row(quiet)
     with pytest.raises(Refusal, match="found none at work") as caught:
         ordering.go(quiet.env, unasked)
-    assert "invoke cutover --env test --no-offline." in caught.value.do
+    assert "invoke cutover --env test." in caught.value.do
     assert row(quiet) == before
     assert ordering.pause(quiet.env).said.endswith("; no tool is at work on it.")
     assert ordering.resume(quiet.env, unasked).said.endswith("; no tool is at work on it.")
@@ -171,7 +171,7 @@ def test_a_go_that_a_dead_tool_took_can_be_made_a_hold_by_going_on(quiet: World)
     stand(quiet, Go.TAKEN)
     with pytest.raises(Refusal, match="one that took its go") as caught:
         ordering.hold(quiet.env)
-    assert "invoke cutover --env test --no-offline --hold." in caught.value.do
+    assert "invoke cutover --env test --hold." in caught.value.do
     with ops.connect(quiet.owner) as conn:
         orders.begin(conn, RUN, hold=False)
         assert orders.take(conn, RUN)

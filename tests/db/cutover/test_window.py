@@ -52,8 +52,11 @@ def test_a_tool_that_is_killed_in_the_window_leaves_a_game_that_is_played(world:
 def test_a_tool_that_is_stopped_in_the_window_is_ended(world: World, part: str) -> None:
     tool = SPAWN.Process(target=_stops, args=(world.env, world.folder, world.server.handle(), part))
     tool.start()
-    tool.join(LONGEST_SECONDS + 60)
-    assert tool.exitcode == -signal.SIGKILL
+    try:
+        tool.join(LONGEST_SECONDS + 60)
+        assert tool.exitcode == -signal.SIGKILL
+    finally:
+        tool.kill()  # This process waits for its children at its end, also for one that is stopped.
     wait_until(lambda: settled(world, part))
     assert world.act(0, "after").status_code == 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -114,7 +115,8 @@ $body$
 
 def _wait_until_blocked(looker: ops.Connection, blocked: ops.Connection) -> None:
     """Until the server says so: the condition is asked for again and again, on the connection that blocks."""
-    for _ in range(100_000):
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
         row = looker.execute(
             "select %s = any(pg_blocking_pids(%s))", (looker.info.backend_pid, blocked.info.backend_pid)
         )

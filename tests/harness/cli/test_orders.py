@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from db import ops
 from db.cutover import ordering
+from db.cutover.context import RunConfig
+from db.environments import Environment
+from db.errors import Undone
 from db.ops import Phase, orders
 from db.servers import Server
+from harness.cli.commands import cutovers
 from harness.cli.framework import running
 from tests.fixtures.own_roles import own_database
 from tests.fixtures.project import Project, make, run
@@ -65,9 +69,24 @@ def test_what_moves_production_on_asks_for_its_name(
 def test_what_only_keeps_the_window_from_coming_asks_nobody(
     production: Project, monkeypatch: pytest.MonkeyPatch, option: str, then: str
 ) -> None:
-    assert run(production, monkeypatch, "cutover", **{option: True}) == 0
-    assert go_of(production) == then
-    assert run(production, monkeypatch, "cutover", **{option: True}, confirm="staging") == 2
+    with ops.lock(production.own.owner, run=RUN, why="cutover"):
+        assert run(production, monkeypatch, "cutover", **{option: True}) == 0
+        assert go_of(production) == then
+        assert run(production, monkeypatch, "cutover", **{option: True}, confirm="staging") == 2
+
+
+def test_a_hold_is_for_the_run_that_begins_where_no_tool_is_at_work(
+    production: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def begin(_env: Environment, config: RunConfig, **_given: str) -> NoReturn:
+        begun.append((config.hold, config.offline))
+        raise Undone("a run", "the end of this test")
+
+    monkeypatch.setattr(cutovers, "cutover", begin)
+    assert run(production, monkeypatch, "cutover", hold=True, confirm="production") == 4
+    assert begun == [(True, False)]
 
 
 def test_an_order_is_printed_with_the_last_line_and_written_as_json(
@@ -86,11 +105,8 @@ def test_an_order_is_printed_with_the_last_line_and_written_as_json(
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"go": True, "offline": False}, "expected --go without --no-offline; found both"),
-        ({"pause": True, "offline": False}, "expected --pause without --no-offline; found both"),
-        ({"resume": True, "offline": False}, "expected --resume without --no-offline; found both"),
         ({"go": True, "plan": "plan.json"}, "expected --go alone; found --plan"),
-        ({"hold": True, "certificate": "one.json"}, "expected --hold alone, or with --no-offline to begin or to go on"),
+        ({"hold": True, "certificate": "one.json"}, "expected --hold alone; found --certificate"),
     ],
     ids=str,
 )
@@ -101,7 +117,8 @@ def test_options_that_contradict_an_order_are_refused(
     options: dict[str, Any],
     found: str,
 ) -> None:
-    assert run(production, monkeypatch, "cutover", **options, confirm="production") == 2
+    with ops.lock(production.own.owner, run=RUN, why="cutover"):
+        assert run(production, monkeypatch, "cutover", **options, confirm="production") == 2
     shown = capsys.readouterr().err
     assert found in shown
     assert "Nothing was begun." in shown

@@ -21,7 +21,7 @@ from harness.gate import Ended, admission
 from harness.gate import certificate as certificates
 from harness.gate import checkout as checkouts
 from harness.gate.run import Findings, GateOptions, run
-from harness.rehearsal import RehearsalReport
+from harness.rehearsal import Leg, RehearsalReport
 from tests.fixtures.gates import HOLDS, KEY, certificate, items, parts
 
 ROOT = Path(__file__).parents[3]
@@ -80,12 +80,14 @@ def test_what_a_gate_found_is_admitted_as_it_was_written_and_not_as_it_was_edite
     tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = {"kind": "docker", "version": "15.18"}
-    rehearsed = RehearsalReport(Ended.PASS, engine=engine, players=100, read_only_seconds=3.25)
+    offline = Leg("pass", read_only_seconds=3.25)
+    rehearsed = RehearsalReport(Ended.PASS, engine=engine, players=100, window_seconds=0.04, offline=offline)
     findings = Findings(tuple(parts()), {}, tuple(items()), frozenset(one.name for one in items()), rehearsed)
     monkeypatch.setattr(sys.modules[run.__module__], "_find", lambda *_: findings)
     path = tmp_path / "gate.json"
     Output(str(path)).json(run(GateOptions("staging"), checkout, Silent()))
-    assert admission.verify("staging", path, checkout).rehearsed_players == 100
+    admitted = admission.verify("staging", path, checkout)
+    assert (admitted.rehearsed_players, admitted.window_seconds, admitted.freeze_seconds) == (100, 0.04, 3.25)
     path.write_text(path.read_text().replace('"passed": true', '"passed": false', 1))
     with pytest.raises(Refusal, match="the file was changed"):
         admission.verify("staging", path, checkout)
@@ -224,6 +226,10 @@ def moved_to(database: Database, tmp_path: Path) -> environments.Environment:
     )
 
 
+def admit(env: environments.Environment, path: Path, checkout: Path, *, remember: bool) -> None:
+    admission.admit(env, path, checkout, offline=True, remember=remember)
+
+
 def settings_of(url: PostgresUrl) -> dict[str, str]:
     with ops.connect(url) as conn:
         return admission.decisive(conn)
@@ -234,28 +240,39 @@ def test_the_target_remembers_what_it_accepted_last(tmp_path: Path, checkout: Pa
     facts = {"environment": "test", "server_settings": settings_of(env.target)}
     major = {"server_version": f"{server_major(env)}.1"}
 
-    admission.admit(env, certified(tmp_path, checkout, **facts, **major), checkout, remember=False)
+    admit(env, certified(tmp_path, checkout, **facts, **major), checkout, remember=False)
     with ops.connect(env.target_direct) as conn:
         assert admissions.last(conn) is None
     for _ in range(2):
-        admission.admit(env, certified(tmp_path, checkout, **facts, **major), checkout, remember=True)
+        admit(env, certified(tmp_path, checkout, **facts, **major), checkout, remember=True)
     with ops.connect(env.target_direct) as conn:
         last = admissions.last(conn)
     assert last is not None
     assert (last.scenarios, last.commit_id) == (45, admission.checkout_state(checkout).commit)
     with pytest.raises(Refusal, match="44 twins \\(were 45\\)"):
-        admission.admit(env, certified(tmp_path, checkout, twins=44, **facts, **major), checkout, remember=True)
+        admit(env, certified(tmp_path, checkout, twins=44, **facts, **major), checkout, remember=True)
+
+
+def test_the_rehearsed_freeze_counts_where_the_game_will_be_stopped(
+    tmp_path: Path, checkout: Path, database: Database
+) -> None:
+    env = moved_to(database, tmp_path)
+    facts = {"environment": "test", "server_settings": settings_of(env.target)}
+    facts |= {"server_version": f"{server_major(env)}.1", "freeze_seconds": 60.5}
+    admission.admit(env, certified(tmp_path, checkout, **facts), checkout, offline=False, remember=False)
+    with pytest.raises(Refusal, match=r"a rehearsed freeze within 60 s; found one of 60\.5 s"):
+        admit(env, certified(tmp_path, checkout, **facts), checkout, remember=False)
 
 
 def test_the_targets_own_version_and_settings_count(tmp_path: Path, checkout: Path, database: Database) -> None:
     env = moved_to(database, tmp_path)
     facts = {"environment": "test", "server_settings": settings_of(env.target)}
     with pytest.raises(Refusal, match=r"found PostgreSQL 14\.2"):
-        admission.admit(env, certified(tmp_path, checkout, server_version="14.2", **facts), checkout, remember=False)
+        admit(env, certified(tmp_path, checkout, server_version="14.2", **facts), checkout, remember=False)
     other = {**facts, "server_settings": {**settings_of(env.target), "synchronous_commit": "off"}}
     version = f"{server_major(env)}.1"
     with pytest.raises(Refusal, match="synchronous_commit = on, as the target's; found one with off"):
-        admission.admit(env, certified(tmp_path, checkout, server_version=version, **other), checkout, remember=False)
+        admit(env, certified(tmp_path, checkout, server_version=version, **other), checkout, remember=False)
 
 
 def server_major(env: environments.Environment) -> int:

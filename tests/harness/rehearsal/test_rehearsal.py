@@ -93,7 +93,7 @@ class Rehearsed:
             other.commit()
             self.played = self.play()
             before = self.digests()
-            self.report: RehearsalReport = rehearsals.rehearse(0, self.given, kind, progress=Silent())
+            self.report: RehearsalReport = rehearsals.rehearse(0, self.given, kind, progress=Silent(), both_ways=True)
             self.touched = before != self.digests()
 
     def play(self) -> tuple[str, str]:
@@ -124,9 +124,9 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory, temporary: Path, kind: s
 @pytest.mark.core
 def test_nothing_is_lost_on_the_way_there_and_back(rehearsed: Rehearsed) -> None:
     report = rehearsed.report
-    assert report.problems == report.rollback.problems == ()
-    assert (report.verdict, report.rollback.verdict) == ("pass", "pass")
-    for leg in (report, report.rollback):
+    assert report.every_problem == ()
+    assert [leg.verdict for leg in report.legs] == ["pass", "pass", "pass"]
+    for leg in report.legs:
         assert (leg.missing, leg.duplicated, leg.mismatches) == (0, 0, 0)
         assert leg.source == leg.loaded + leg.quarantined > 0
         assert leg.acknowledged > 50
@@ -134,8 +134,16 @@ def test_nothing_is_lost_on_the_way_there_and_back(rehearsed: Rehearsed) -> None
         assert leg.history.requests >= leg.history.receipts >= leg.acknowledged
         assert leg.history.across_switch > 0
         assert leg.history.real_time_pairs > leg.history.receipts
+    for leg in report.legs[1:]:
         assert 0 < leg.freeze_seconds < leg.read_only_seconds + 5
-    assert report.rollback.acknowledged > report.acknowledged
+        assert (leg.window_seconds, leg.held_requests, leg.proofs) == (None, 0, {})
+    assert (report.refused_during_move, report.freeze_seconds) == (0, 0.0)
+    assert report.window_seconds is not None
+    assert 0 < report.window_seconds <= report.read_only_seconds
+    assert report.held_requests > 0
+    assert {proof["mismatches"] for name, proof in report.proofs.items() if name != "instant"} == {0}
+    granted = [leg.acknowledged for leg in report.legs]
+    assert granted == sorted(set(granted))
 
 
 def test_what_a_file_really_does_is_quarantined_and_said(rehearsed: Rehearsed) -> None:

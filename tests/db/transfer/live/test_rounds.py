@@ -219,11 +219,15 @@ def test_a_file_that_can_not_be_copied_live_is_refused_and_left_as_it_is(
 
 def test_another_runs_copy_is_taken_out_and_copied_anew(fenced_database: Database, source: Path) -> None:
     give_pass(fenced_database)
+    logs = []
     for run in ("run-1", "run-2"):
         with transferring(source, fenced_database.owner, run=run, pass_token=PASS) as live:
-            live.copy(live.begin(), lambda _progress: None)
+            logs.append((live.begin(), run))
+            assert capture_schema.state(live.file) == logs[-1]
+            live.copy(logs[-1][0], lambda _progress: None)
             live.round()
             assert differences(live) == ()
+    assert logs[0][0] != logs[1][0]
     assert value(fenced_database.owner, "select string_agg(distinct run, ' ') from transfer_checkpoints") == "run-2"
 
 
