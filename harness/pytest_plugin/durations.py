@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from db.files import private
 
 DURATIONS = Path("tests") / "durations.json"
-SECONDS_OF_A_FUNCTION = 0.6
+SECONDS_OF_A_FUNCTION = 0.35
 QUICK = "--quick"
 WRITE = "--write-durations"
 

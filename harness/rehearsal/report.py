@@ -102,6 +102,8 @@ def show(report: RehearsalReport, out: Output) -> None:
 def _value(value: float | None) -> str:
     if value is None:
         return "-"
+    if isinstance(value, float) and 0 < value < 1:
+        return f"{value * 1000:,.0f} ms"
     return f"{value:,.1f} s" if isinstance(value, float) else f"{value:,}"
 
 
