@@ -88,14 +88,16 @@ class AnswerLog:
     unanswered_at: list[float] = field(default_factory=list)
     refused_at: list[tuple[float, str]] = field(default_factory=list)
 
-    def freeze(self, since: float) -> float:
+    def freeze(self, since: float, *, told: bool = False) -> float:
         """Return the longest time in seconds from a request without an answer to the next that was granted.
 
-        `since` is a time.monotonic(); 0 where every request was answered at once.
+        `since` is a time.monotonic(); 0 where every request was answered at once. told: only of requests whose client
+        was told to come back later; a connection that a restart dropped is none.
         """
+        unanswered = [at for at, _code in self.refused_at] if told else self.unanswered_at
         grants = sorted(at for at in self.granted_at if at >= since)
         spans: dict[int, float] = {}
-        for at in sorted(at for at in self.unanswered_at if at >= since):
+        for at in sorted(at for at in unanswered if at >= since):
             place = bisect(grants, at)
             if place < len(grants):
                 spans.setdefault(place, grants[place] - at)
