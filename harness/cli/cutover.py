@@ -46,7 +46,7 @@ def cutover(
     plan: str = "",
     json: str = "",
 ) -> None:
-    """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
+    """Move the game to Postgres while players play: named steps, each safe to be killed at; run again to go on."""
     from harness.cli.commands import cutovers, orders
 
     if orders.is_order(move, order):

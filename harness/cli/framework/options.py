@@ -27,6 +27,7 @@ METAVARS = {
     "message": "TEXT",
     "of": "STORE",
     "path": "FOLDER",
+    "plan": "FILE",
     "player": "ID",
     "postgres": "KIND",
     "put-back": "SCHEMA",
