@@ -28,6 +28,9 @@ a request sent into a connection that is just being closed would be lost."""
 SLICE_BYTES = 4096
 """The parser is fed so many bytes at once, so that the limits hold within a segment too, which may have 256 KB."""
 
+LAST_REQUEST_SECONDS = 0.5
+"""A connection without a request stays open for so long when the process ends: one may be on its way."""
+
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
 """After a connection's last answer it reads and throws away this many bytes, for this long (RFC 9112, 9.6). To close a
@@ -121,6 +124,9 @@ class Connection(HttpToolsProtocol):
         self._lingers = False
         """True after the last answer; see `linger`."""
         self._linger_timer: TimerHandle | None = None
+        self._ends = False
+        """True once the process ends: the connection takes one more request at most."""
+        self._end_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Take a place at the door, and await a request; without a place, abort. See `asyncio.Protocol`."""
@@ -143,6 +149,8 @@ class Connection(HttpToolsProtocol):
         self._stop_request_timer()
         self._stop_send_timer()
         self._stop_linger_timer()
+        if self._end_timer is not None:
+            self._end_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -212,6 +220,8 @@ class Connection(HttpToolsProtocol):
         check_head(line, self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
         super().on_headers_complete()
         self._in_head = False
+        if self._ends:
+            self.cycle.keep_alive = False
         self.cycle.transport = cast(Transport, _AnswersTransport(self))
 
     def on_chunk_header(self) -> None:
@@ -243,6 +253,20 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self._lingers:
             self._unset_keepalive_if_required()
+
+    def shutdown(self) -> None:
+        """End after the answer to the request that is here, or on its way; soon, if none is. See uvicorn's protocol."""
+        self._ends = True
+        if self._lingers or (self.cycle is not None and not self.cycle.response_complete):
+            super().shutdown()
+        else:
+            self._unset_keepalive_if_required()
+            self._end_timer = self.loop.call_later(LAST_REQUEST_SECONDS, self._end_unasked)
+
+    def _end_unasked(self) -> None:
+        """Close the connection if no byte of a request has come; else the request's own timer is running."""
+        if self._received == 0 and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """Start the timer for a client that has not read all that was sent. See `asyncio.Protocol`."""

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from game.service import connections
 from game.service.connections import Connection, Door, Limits
 from game.service.metrics import Metrics
 
@@ -67,14 +68,19 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(str(len(body)))(scope, receive, send)
 
 
-async def answers(*segments: bytes) -> bytes:
-    """Send the segments over a connection. Returns the answers."""
+def connected() -> tuple[Connection, Recorder]:
+    """A connection that has just been made."""
     config = uvicorn.Config(application, lifespan="off", log_config=None)
     config.load()
     door = Door(10, private=False, metrics=Metrics(), limits=LIMITS)
     connection = Connection(config, ServerState(), {}, doors={PORT: door})
     transport = Recorder()
     connection.connection_made(transport)
+    return connection, transport
+
+
+async def feed(connection: Connection, transport: Recorder, *segments: bytes) -> None:
+    """Send the segments, and wait until they are answered or more is waited for."""
     for segment in segments:
         if not transport.is_closing():
             connection.data_received(segment)
@@ -83,6 +89,12 @@ async def answers(*segments: bytes) -> bytes:
         await asyncio.wait(tasks, timeout=0.01)
         if connection._request_timer is not None:  # It waits for more of the request.
             break
+
+
+async def answers(*segments: bytes) -> bytes:
+    """Send the segments over a connection. Returns the answers."""
+    connection, transport = connected()
+    await feed(connection, transport, *segments)
     connection.connection_lost(None)
     return transport.written
 
@@ -135,3 +147,41 @@ def test_a_request_that_comes_with_the_end_of_the_last_one_is_not_answered(fille
     early = HEAD.replace(b" / ", b" /early ") + b"Content-Length: 5000\r\n\r\n"
     written = asyncio.run(answers(early, b"", b"", b"a" * 5000 + HEAD + b"X: " + b"a" * filler + b"\r\n\r\n"))
     assert re.findall(rb"HTTP/1.1 (\d+)", written) == [b"200", b"400"]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_request_that_meets_the_end_of_its_process_is_answered_as_the_last(before: int) -> None:
+    async def end() -> tuple[bytes, bytes]:
+        connection, transport = connected()
+        request = head_of(200)
+        for _ in range(before):
+            await feed(connection, transport, request)
+        earlier = transport.written
+        connection.shutdown()
+        assert not transport.is_closing()
+        await feed(connection, transport, request, request)
+        connection.connection_lost(None)
+        return earlier, transport.written[len(earlier) :]
+
+    earlier, last = asyncio.run(end())
+    assert earlier.count(b"HTTP/1.1 200") == before
+    assert last.count(b"HTTP/1.1 200") == last.count(b"HTTP/1.1") == 1
+
+
+def test_a_connection_without_a_request_is_closed_soon_after_the_end_of_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def end(*segments: bytes) -> bool:
+        connection, transport = connected()
+        await feed(connection, transport, *segments)
+        connection.shutdown()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        closed = transport.is_closing()
+        connection.connection_lost(None)
+        return closed
+
+    monkeypatch.setattr(connections, "LAST_REQUEST_SECONDS", 0.0)
+    assert asyncio.run(end())
+    assert asyncio.run(end(head_of(200)))
+    assert not asyncio.run(end(HEAD[:10])), "the rest of a request is on its way, and has its own time"
