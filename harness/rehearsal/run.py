@@ -52,6 +52,9 @@ MOST_PLAYERS = 30
 
 Recorded: TypeAlias = Callable[[Path, Leg], None]
 
+LEAST_PLAYERS = 10
+"""Of those who ask all the time. Of few players none are left who ask in the burst alone."""
+
 SEED = 1
 """The seed of the players' scripts and of the clients' moods."""
 
@@ -97,7 +100,7 @@ def rehearse(
         )
     began = time.monotonic()
     with set_up(players, source, kind, progress) as setup:
-        asking = min(MOST_PLAYERS, setup.players if offline else max(1, setup.players // 2))
+        asking = min(MOST_PLAYERS, setup.players if offline else max(LEAST_PLAYERS, setup.players // 2))
         planned = scripts.read(setup.source, players=asking, seed=SEED)
         kept = {} if offline else _kept(setup.source, planned)
         token_of = setup.service.token_of
