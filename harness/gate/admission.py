@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from db import environments, ops
 from db.environments import Environment
+from db.errors import Refusal
 from db.files import json_files, private
 from db.ops import admissions
 from db.ops.admissions import Admission
@@ -78,6 +79,13 @@ def admit(env: Environment, path: Path, root: Path, *, offline: bool, remember: 
             least=least,
             budget_seconds=env.policy.freeze_budget_seconds if offline else None,
         )
+        if not offline and admitted.window_seconds is None:
+            raise Refusal(
+                "a certificate whose gate rehearsed the live move",
+                "one whose legacy file could only be moved with the game stopped",
+                where=str(path),
+                do="Nothing was changed. Move with the game stopped: --offline.",
+            )
         if remember:
             admissions.add(conn, Admission(admitted.commit, admitted.made_at, **asdict(admitted.counts)))
     return admitted

@@ -71,8 +71,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A gate's finding. window_seconds: how long the rehearsed live move kept players waiting; freeze_seconds: how long
-    the rehearsed offline one was read-only; made_at: ISO time in UTC.
+    """A gate's finding. window_seconds: how long the rehearsed live move kept players waiting, None if none could be
+    made; freeze_seconds: how long the rehearsed offline one was read-only; made_at: ISO time in UTC.
 
     server_programs: the name and version of what wrote the snapshots; server_settings: those of
     `db.servers.settings.DECISIVE`; seeds: what the made players, the dice, the clients and the orders
@@ -92,7 +92,7 @@ class Certificate:
     faults_fired: NonNegativeInt
     race_orders: NonNegativeInt
     rehearsed_players: NonNegativeInt
-    window_seconds: NonNegativeFloat
+    window_seconds: NonNegativeFloat | None
     freeze_seconds: NonNegativeFloat
     server_kind: OneLine
     server_version: OneLine

@@ -16,8 +16,10 @@ from db.console.output import plain
 from db.console.progress import Progress
 from db.counts import count, lines_of
 from db.errors import Failure, Refusal
+from db.legacy.source import opened
 from db.servers.vitals import Lost
 from db.signing import SIGNING_KEY, UNSIGNED_STAGES
+from db.transfer.live import capture, copying
 from harness import rehearsal
 from harness.gate import certificate, due, parts, suite
 from harness.gate.admission import checkout_state
@@ -26,7 +28,6 @@ from harness.gate.estimate import Estimate
 from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind, count_files, doubts, judge, sweeps
 from harness.play import requests
 from harness.rehearsal import RehearsalReport
-from harness.rehearsal.report import INCONCLUSIVE, Leg
 from harness.sweeps import threes
 
 if TYPE_CHECKING:
@@ -138,12 +139,34 @@ class _Search:
         self.parts.append(parts.strike(self.options.postgres, self.progress))
 
     def rehearsal(self) -> None:
-        """Rehearse the whole move, the way back, and the move with the game stopped, under load."""
+        """Rehearse the whole move, the way back, and the move with the game stopped, under load.
+
+        A file that can't be copied while players play is moved with the game stopped alone.
+        """
         options = self.options
+        why_not = "" if options.legacy is None else _why_not_live(options.legacy)
+        if why_not:
+            self.progress.say(f"     with the game stopped alone: {why_not}")
         self.rehearsed = rehearsal.rehearse(
-            options.players, options.legacy, options.postgres, self.progress, both_ways=True
+            options.players,
+            options.legacy,
+            options.postgres,
+            self.progress,
+            offline=bool(why_not),
+            both_ways=not why_not,
         )
         self.parts.append(_rehearsal(self.rehearsed))
+
+
+def _why_not_live(legacy: Path) -> str:
+    """Return why the file can't be copied while players play; "" if it can."""
+    with opened(legacy) as source:
+        try:
+            copying.require_live(source)
+            capture.captured(source)
+        except Refusal as error:
+            return f"expected {error.expected}; found {error.found}"
+    return ""
 
 
 def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
@@ -179,7 +202,7 @@ def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Ite
 
 
 def _rehearsal(report: RehearsalReport) -> GatePart:
-    back, offline = report.rollback, report.offline or Leg(INCONCLUSIVE)
+    back, offline = report.rollback, report.offline or report
     figures = {
         "players": report.players,
         "values": report.source,
@@ -234,8 +257,8 @@ def _certified(report: GateReport, findings: Findings, checkout: CheckoutState, 
         faults_fired=report.faults.fired,
         race_orders=report.races.orders,
         rehearsed_players=findings.rehearsed.players,
-        window_seconds=findings.rehearsed.window_seconds or 0.0,
-        freeze_seconds=0.0 if (offline := findings.rehearsed.offline) is None else offline.read_only_seconds,
+        window_seconds=findings.rehearsed.window_seconds,
+        freeze_seconds=(findings.rehearsed.offline or findings.rehearsed).read_only_seconds,
         server_kind=engine.get("kind", ""),
         server_version=engine.get("version", ""),
         server_programs=engine.get("programs", ""),

@@ -93,7 +93,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "harness/bench/databases.py": (1, "tests/harness/bench/test_bench.py"),
     "harness/cli/framework/letters.py": (1, "tests/harness/cli/test_options.py"),
     "harness/cli/framework/command_line.py": (10, "tests/harness/cli/test_options.py"),
-    "harness/gate/admission.py": (1, "tests/harness/gate/test_certificate.py"),
+    "harness/gate/admission.py": (2, "tests/harness/gate/test_certificate.py"),
     "harness/gate/certificate.py": (6, "tests/harness/gate/test_certificate.py"),
     "harness/gate/run.py": (1, "tests/harness/gate/test_admission.py"),
     "harness/pytest_plugin/selecting.py": (2, "tests/test_test_task.py"),

@@ -264,6 +264,15 @@ def test_the_rehearsed_freeze_counts_where_the_game_will_be_stopped(
         admit(env, certified(tmp_path, checkout, **facts), checkout, remember=False)
 
 
+def test_a_gate_that_rehearsed_no_live_move_admits_none(tmp_path: Path, checkout: Path, database: Database) -> None:
+    env = moved_to(database, tmp_path)
+    facts = {"environment": "test", "server_settings": settings_of(env.target), "window_seconds": None}
+    path = certified(tmp_path, checkout, server_version=f"{server_major(env)}.1", **facts)
+    admit(env, path, checkout, remember=False)
+    with pytest.raises(Refusal, match="could only be moved with the game stopped"):
+        admission.admit(env, path, checkout, offline=False, remember=False)
+
+
 def test_the_targets_own_version_and_settings_count(tmp_path: Path, checkout: Path, database: Database) -> None:
     env = moved_to(database, tmp_path)
     facts = {"environment": "test", "server_settings": settings_of(env.target)}
