@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import psutil
 import psycopg
@@ -33,6 +33,14 @@ from pg_locks l join pg_stat_activity a using (pid)
 where l.locktype = 'advisory' and l.granted and l.objsubid = 2
     and l.database = (select oid from pg_database where datname = current_database())
     and l.classid = {FENCE_LOCK} and l.objid::bigint = hashtext(current_schema())::bigint & 4294967295
+    and l.pid <> pg_backend_pid()
+"""
+TABLE_LOCKERS = """
+select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
+from pg_locks l join pg_stat_activity a using (pid) join pg_class c on c.oid = l.relation
+where l.locktype = 'relation' and l.granted
+    and l.database = (select oid from pg_database where datname = current_database())
+    and c.relnamespace = (select oid from pg_namespace where nspname = current_schema()) and c.relkind in ('r', 'p')
     and l.pid <> pg_backend_pid()
 """
 
@@ -112,7 +120,16 @@ def _owners(conn: Connection, key: int) -> list[tuple[Any, ...]]:
 
 def fence_blockers(conn: Connection) -> str:
     """Name the sessions whose transaction has written to a table of the schema on the search path."""
-    rows = conn.execute(FENCE_BLOCKERS).fetchall()
+    return _named(conn, FENCE_BLOCKERS)
+
+
+def table_lockers(conn: Connection) -> str:
+    """Name the sessions that hold a lock of any kind on a table of the schema on the search path."""
+    return _named(conn, TABLE_LOCKERS)
+
+
+def _named(conn: Connection, query: LiteralString) -> str:
+    rows = conn.execute(query).fetchall()
     named = [
         f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
         for pid, application, role, doing in rows

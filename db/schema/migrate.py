@@ -287,7 +287,7 @@ def _not_passed(
         kind = Failure if before or by_parts else Refusal
         return kind(
             f"the tables of revision {revision.id} within {LOCK_TIMEOUT_SECONDS} s",
-            f"locked by {locks.fence_blockers(conn)}",
+            f"locked by {locks.table_lockers(conn)}",
             where=direct.redacted,
             do=f"{kept}{stay}. Let them end, or end each (SELECT pg_terminate_backend(PROCESS);), and run again.",
         )

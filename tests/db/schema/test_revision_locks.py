@@ -39,19 +39,26 @@ APPLIED = revisions.read().revisions
 def fill(owner: PostgresUrl, players: int) -> list[str]:
     """Make players all alike, whatever columns the schema has by now; return their ids."""
     with psycopg.connect(owner.conninfo) as conn, fence.own_pass(conn):
-        arena.insert(conn, builders.player("0", **GIVEN))
+        made = builders.player("0", **GIVEN)
+        columns = {table.name: _columns(conn, table.name) for table in tables.PLAYER_STATE}
+        for name, records in made.items():
+            for key, record in records.items():
+                records[key] = {column: value for column, value in record.items() if column in columns[name]}
+        arena.insert(conn, made)
         for table in tables.PLAYER_STATE:
             own = {"user_id"} if table is not tables.users else {"id", "username", "nickname"}
-            columns = (
-                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
-            )
-            names = [str(name) for (name,) in conn.execute(columns, (table.name,)).fetchall()]
+            names = columns[table.name]
             values = ", ".join("n::text" if name in own else f"t.{name}" for name in names)
             source = f"from {table.name} t, generate_series(1, {players - 1}) n"
             conn.execute(f"insert into {table.name} ({', '.join(names)}) select {values} {source}".encode())
     with ops.connect(owner) as conn:
         conn.execute("analyze")
     return [str(n) for n in range(players)]
+
+
+def _columns(conn: psycopg.Connection, table: str) -> list[str]:
+    query = "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+    return [str(name) for (name,) in conn.execute(query, (table,)).fetchall()]
 
 
 @pytest.mark.plan(31)
