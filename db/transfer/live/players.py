@@ -13,6 +13,7 @@ from itertools import islice
 
 from db import ops
 from db import tables as db_tables
+from db.counts import few
 from db.errors import Failure
 from db.legacy.source import Source, units_sql
 from db.transfer.batches import quarantine_record
@@ -271,7 +272,7 @@ def _check(row: _Row, rebuilt: Mapping[str, Cell]) -> None:
     if wrong:
         raise Failure(
             "every row rebuilt from the target to equal the one in the file",
-            f"users row {row.position} differs in {', '.join(wrong[:5])}",
+            f"users row {row.position} differs in {few(wrong, 5)}",
             do="Nothing of it was written. It is a fault of this program's: move with the game stopped (--offline), and"
             " report it.",
         )
