@@ -13,7 +13,7 @@ from pathlib import Path
 
 import db
 from db import environments
-from db.cutover import cutover, rollback
+from db.cutover import moves, rollback
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
 from db.environments import Hooks, Pointer, Policy, SnapshotPlan
@@ -50,7 +50,7 @@ def main() -> None:
         abort=given["abort"],
     )
     if given["verb"] == "cutover":
-        cutover.run(env, config, evidence=lambda _env: None)
+        moves.cut_over(env, config, evidence=lambda _env: None)
     else:
         rollback.run(env, config)
 

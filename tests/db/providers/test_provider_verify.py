@@ -338,7 +338,7 @@ import pickle, sys
 from pathlib import Path
 from db.providers import verify
 env = pickle.loads(bytes.fromhex(sys.argv[1]))
-verify.run(env, verify.Config(folder=Path(sys.argv[2]), url=lambda env, _made: env.target_direct))
+verify.run(env, verify.VerifyConfig(folder=Path(sys.argv[2]), url=lambda env, _made: env.target_direct))
 """
 
 
