@@ -20,8 +20,9 @@ from game.errors import BadSettings, StoreFailure, StoreLacks
 from game.postgres.store import Timeouts
 from game.service import reports
 from game.service.app import create_app
-from game.service.connections import Door, Limits
+from game.service.connections import Door
 from game.service.descriptors import PRIVATE_CONNECTIONS, most_connections
+from game.service.limits import Limits
 from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
 from game.service.pair import ProbedStore, StorePair

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from game.service import problems
 from game.service.heads import cause_of, check_head
+from game.service.limits import Limits
 from game.service.logs import logger
 from game.service.metrics import Closed, Metrics
 
@@ -37,21 +38,6 @@ LINGER_BYTES = 16 * 1024 * 1024
 connection on unread bytes resets it, and a client that is still sending never reads the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of one connection. The proxy in front should have the same or smaller limits."""
-
-    request_seconds: float = 10.0
-    """For a request's head and body, from its first byte; for a new connection from its beginning."""
-    send_seconds: float = 10.0
-    """For the client to read an answer."""
-    head_bytes: int = 32 * 1024
-    request_bytes: int = 256 * 1024
-    """Head and body, as sent. A body of 64 KB may come in chunks, each with a header of its own."""
-    parts: int = 1000
-    """Headers and chunks. Each costs a call of Python: 240 KB of chunks of one byte would take 0.1 s of the process."""
-
-
 @dataclass(slots=True)
 class Door:
     """The open connections of one listening port, at most `most`.
@@ -63,7 +49,7 @@ class Door:
     most: int
     private: bool
     metrics: Metrics
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     _open: set[Connection] = field(default_factory=set)
     _waiting: dict[Connection, None] = field(default_factory=dict)
     """Connections without a whole request, in the order in which they began to wait."""

@@ -100,7 +100,8 @@ def rehearse(
         )
     began = time.monotonic()
     with set_up(players, source, kind, progress) as setup:
-        asking = min(MOST_PLAYERS, setup.players if offline else max(LEAST_PLAYERS, setup.players // 2))
+        able = len(scripts.read(setup.source, players=MOST_PLAYERS + 2 * BURST, seed=SEED))
+        asking = min(MOST_PLAYERS, able if offline else max(LEAST_PLAYERS, able // 2))
         planned = scripts.read(setup.source, players=asking, seed=SEED)
         kept = {} if offline else _kept(setup.source, planned)
         token_of = setup.service.token_of

@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from game.service import connections
-from game.service.connections import Connection, Door, Limits
+from game.service.connections import Connection, Door
+from game.service.limits import Limits
 from game.service.metrics import Metrics
 
 PORT = 80

@@ -139,7 +139,7 @@ def test_nothing_is_lost_on_the_way_there_and_back(rehearsed: Rehearsed) -> None
         assert (leg.window_seconds, leg.held_requests, leg.proofs) == (None, 0, {})
     assert (report.refused_during_move, report.freeze_seconds) == (0, 0.0)
     assert report.window_seconds is not None
-    assert 0 < report.window_seconds <= report.read_only_seconds
+    assert 0 < report.window_seconds < report.read_only_seconds + 0.001, "one is rounded to milliseconds"
     assert report.held_requests > 0
     assert {proof["mismatches"] for name, proof in report.proofs.items() if name != "instant"} == {0}
     granted = [leg.acknowledged for leg in report.legs]
