@@ -76,7 +76,7 @@ LEFT = {
     },
     MoveState.WAITING: {
         "go": Left(Go.ORDERED, f"{CUTOVER} (goes on to the window"),
-        "hold": Left(Go.HOLDING, f"{CUTOVER} (goes on, and holds again"),
+        "hold": Left(Go.ASKED, CUTOVER),  # A tool that is ready says so itself.
         "pause": Left(Go.ORDERED, f"{CUTOVER} (goes on to the window", refused=True),
         "resume": Left(Go.ORDERED, f"{CUTOVER} (goes on to the window"),
     },
