@@ -88,13 +88,13 @@ class AnswerLog:
     unanswered_at: list[float] = field(default_factory=list)
     refused_at: list[tuple[float, str]] = field(default_factory=list)
 
-    def freeze(self, since: float, *, told: bool = False) -> float:
+    def freeze(self, since: float, *, refused_only: bool = False) -> float:
         """Return the longest time in seconds from a request without an answer to the next that was granted.
 
-        `since` is a time.monotonic(); 0 where every request was answered at once. told: only of requests whose client
-        was told to come back later; a connection that a restart dropped is none.
+        `since` is a time.monotonic(); 0 where every request was answered at once. refused_only: of those
+        alone whose client was told to come back later; a connection that a restart dropped is none.
         """
-        unanswered = [at for at, _code in self.refused_at] if told else self.unanswered_at
+        unanswered = [at for at, _code in self.refused_at] if refused_only else self.unanswered_at
         grants = sorted(at for at in self.granted_at if at >= since)
         spans: dict[int, float] = {}
         for at in sorted(at for at in unanswered if at >= since):

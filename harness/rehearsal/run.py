@@ -245,7 +245,7 @@ class Rehearsal:
             retried=answers.retried,
             predicted_seconds=report.predicted_seconds,
             read_only_seconds=report.read_only_seconds or 0.0,
-            freeze_seconds=round(answers.freeze(since, told=live), 3),
+            freeze_seconds=round(answers.freeze(since, refused_only=live), 3),
             history=judged.figures,
             refused_during_move=refused.total(),
             **(_live_figures(report.live, report.counts, self._held_requests) if report.live else {}),
