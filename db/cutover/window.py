@@ -110,6 +110,7 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
         )
     context.journal.write("window")
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
+    catching_up.close_in(live)
     line = Timeline(context.config.observer)
     try:
         tool_end.tell(watchdog.WINDOW)
