@@ -19,7 +19,7 @@ from db.transfer import target as targets
 from db.transfer.live import capture, lines, players
 from db.transfer.live.session import LiveTransfer, transferring
 from db.transfer.verify import compare
-from game.legacy import capture_schema, codec
+from game.legacy import capture_schema, codec, sqlite_values
 from game.tables import LEGACY_PREFIX
 from harness.databases import Database
 from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite, value
@@ -138,6 +138,37 @@ def test_what_is_written_while_a_round_is_applied_is_brought_by_the_next(
     copied.round()
     assert differences(copied) != ()
     copied.round()
+    assert differences(copied) == ()
+
+
+def test_a_round_ahead_waits_for_no_writer_and_the_next_passes_over_its_lines(
+    copied: LiveTransfer, source: Path
+) -> None:
+    sqlite(source, "UPDATE users SET gold = 7 WHERE rowid IN (3, 4)")
+    with closing(sqlite_values.connect(source)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert copied.run_ahead().players == 2
+        writer.rollback()
+    assert differences(copied) == ()
+    assert copied.waiting > 0
+    sqlite(source, "UPDATE users SET gold = 8 WHERE rowid = 5")
+    assert copied.round().players == 1
+    assert differences(copied) == ()
+    assert copied.waiting == 0
+
+
+@pytest.mark.parametrize("in_the_window", [False, True])
+def test_a_round_that_failed_or_was_given_up_passes_over_nothing(
+    copied: LiveTransfer, source: Path, monkeypatch: pytest.MonkeyPatch, in_the_window: bool
+) -> None:
+    sqlite(source, "UPDATE users SET gold = 7 WHERE rowid IN (3, 4)", *WRITES["journals"])
+    with monkeypatch.context() as failing, pytest.raises(ZeroDivisionError):
+        failing.setattr(lines, "apply", lambda *_arguments, **_named: 1 // 0)
+        if in_the_window:
+            with capture.writing(copied.file):
+                copied.last_round(copied.file)
+        copied.run_ahead()
+    assert copied.round().rows > 0
     assert differences(copied) == ()
 
 
