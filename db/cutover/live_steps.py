@@ -114,6 +114,7 @@ def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
     """Make the proof of one instant, and record on Postgres that this run made it."""
     frozen = live.prove(context.config.progress, partial(live_record.of_round, context))
     context.held.record_proof()
+    context.proven_at = holding.monotonic()
     return frozen
 
 

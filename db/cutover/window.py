@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import psycopg
+
 from db.console.live_view import MoveState
 from db.counts import few
 from db.cutover import catching_up, fence_owner, switch, watchdog
@@ -117,16 +119,33 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
             facts |= _through(context, live, tool_end, line)
         tool_end.tell(watchdog.OVER)
     except (ToolError, *FAILURES, KeyboardInterrupt):
-        if not context.lifting:  # It was not sent, so no store but the file can be open.
+        phase = _known_phase(context)
+        if phase is Phase.LOADING:  # So no store but the file can be open.
+            context.lifting = False
+            tool_end.tell(watchdog.WINDOW)  # If the file can't be opened now, the watchdog tries on.
             watchdog.open_again(context.env, context.owner)
-            tool_end.tell(watchdog.OVER)
             context.journal.write(READ_ONLY_BEGINS, when=line.began)
-            context.journal.write(READ_ONLY_ENDS)
+            context.journal.write(READ_ONLY_ENDS, when=line.began + line.seconds)
+        if phase is not None:  # Else the watchdog would wait for the lock, which this process holds.
+            tool_end.tell(watchdog.OVER)
         raise
     context.journal.write(READ_ONLY_BEGINS, when=line.began)
     context.journal.write(READ_ONLY_ENDS, when=line.began + line.marks["live"] / 1000)
     context.journal.write("window passed", **facts)
     return facts
+
+
+def _known_phase(context: RunContext) -> Phase | None:
+    """Return the phase, which nobody but this process can change; None if it is not known: the session is lost.
+
+    The session that sent the point of no return knows how it ended. Before that was sent nobody has to be asked.
+    """
+    if not context.lifting:
+        return Phase.LOADING
+    try:
+        return context.phase()
+    except psycopg.Error:
+        return None
 
 
 @contextmanager

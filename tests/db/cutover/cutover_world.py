@@ -283,12 +283,12 @@ def live(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 
 
 @contextmanager
-def made(server: Server, tmp_path: Path) -> Iterator[World]:
-    """A world with a database of its own, which goes with it."""
+def made(server: Server, tmp_path: Path, disk: Path | None = None) -> Iterator[World]:
+    """A world with a database of its own, which goes with it. disk: the folder of the legacy file; None: `tmp_path`."""
     name = f"{server.mark}{secrets.token_hex(4)}"
     server.create_database(name)
     try:
-        with played(server, server.url(name), tmp_path) as world:
+        with played(server, server.url(name), tmp_path, disk) as world:
             yield world
     finally:
         server.drop_database(name)
@@ -308,21 +308,28 @@ def quiet_world(server: Server, tmp_path: Path) -> Iterator[World]:
 
 
 @contextmanager
-def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
+def played(server: Server, blank: PostgresUrl, tmp_path: Path, disk: Path | None = None) -> Iterator[World]:
     """The file, the pointer, the hooks and the service."""
     port, pidfile = free_ports(1), tmp_path / "pid"
     url = f"http://127.0.0.1:{port}"
     restart = f"kill -HUP $(cat {pidfile})"
-    world = furnished(
-        server, blank, tmp_path, url, restart, f"PRIVATE_PORT={port}\nPORT={free_ports(1)}\nPIDFILE={pidfile}\n"
-    )
+    settings = f"PRIVATE_PORT={port}\nPORT={free_ports(1)}\nPIDFILE={pidfile}\n"
+    world = furnished(server, blank, tmp_path, url, restart, settings, disk)
     with running({"SUDAMR_ENV_FILE": str(world.env.pointer.path)}, url):
         yield world
 
 
-def furnished(server: Server, blank: PostgresUrl, tmp_path: Path, url: str, restart: str, settings: str = "") -> World:
+def furnished(
+    server: Server,
+    blank: PostgresUrl,
+    tmp_path: Path,
+    url: str,
+    restart: str,
+    settings: str = "",
+    disk: Path | None = None,
+) -> World:
     """The file, the pointer and the hooks, before any service runs."""
-    legacy = tmp_path / "game.db"
+    legacy = (disk or tmp_path) / "game.db"
     seed.seed_legacy(legacy, 10, anomalies=False)
     before = Path(shutil.copy(legacy, tmp_path / "before.db"))
     ops.prepare(blank, "test")
