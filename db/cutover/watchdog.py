@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -97,7 +97,11 @@ def standing_by(guarded: Guarded) -> Iterator[Watchdog]:
         if not select.select([process.stdout], [], [], START_SECONDS)[0] or process.stdout.readline() != READY:
             process.kill()
             raise Failure("the watchdog of the window to start", "it did not", do="Run the same command again.")
-        yield Watchdog(process.stdin)
+        try:
+            yield Watchdog(process.stdin)
+        finally:
+            with suppress(BrokenPipeError):  # The watchdog is gone, as the block's own error says.
+                process.stdin.close()
 
 
 def main() -> int:

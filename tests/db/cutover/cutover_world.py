@@ -364,6 +364,6 @@ def _unfinished(legacy: Path) -> Iterator[tuple[str, str]]:
         names = [column[0] for column in cursor.description]
         for values in cursor:
             rows = codec.decode_row(dict(zip(names, values, strict=True)), rowid=1).rows
-            for (player, kind), record in rows["user_tournaments"].items():
+            for (player, kind), record in rows.get("user_tournaments", {}).items():
                 if record["status"] in ("bracket_ready", "round_in_progress"):
                     yield str(player), str(kind)
