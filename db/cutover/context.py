@@ -104,7 +104,8 @@ class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
     lifting: this process has sent the transaction of the point of no return. live: the live copy of this process, once
-    one was opened. instant: the session that holds the snapshot of Postgres taken in the window.
+    one was opened. instant: the session that holds the snapshot of Postgres taken in the window. proven_at: when this
+    process proved the live copy last, monotonic seconds.
     """
 
     verb: str
@@ -118,6 +119,7 @@ class RunContext:
     lifting: bool = False
     live: LiveTransfer | None = field(default=None, repr=False)
     instant: Instant | None = field(default=None, repr=False)
+    proven_at: float | None = None
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.RunLock | None = field(default=None, repr=False)

@@ -23,7 +23,7 @@ from db.errors import Failure, Refusal
 from db.legacy import receipts
 from db.ops import Connection, Phase, fence, statements
 from db.schema import migrate
-from db.snapshots import Label, Side
+from db.snapshots import Label, Side, manifest
 from game import tables as game_tables
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
@@ -197,8 +197,14 @@ def play(context: RunContext, place: switch.Place, urls: Sequence[str] | None = 
 
 
 def final_dump_done(context: RunContext) -> bool:
-    """Return True if a verified snapshot of the legacy file was taken after its fence was raised."""
-    return not context.dumping and _have(context, Side.LEGACY, Label.FINAL, since=context.legacy_fence().since / 1000)
+    """Return True if a verified snapshot of the legacy file was taken after its fence was raised.
+
+    Of a fence that was raised after now, any of the run counts: the clock was set back, and can't tell what came first.
+    """
+    since = context.legacy_fence().since / 1000
+    if since > manifest.now().timestamp():
+        since = 0.0
+    return not context.dumping and _have(context, Side.LEGACY, Label.FINAL, since=since)
 
 
 def final_dump(context: RunContext) -> Facts:

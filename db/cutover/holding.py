@@ -31,6 +31,9 @@ LOOK_SECONDS = 0.2
 PROOF_SECONDS = 600.0
 """A proof that is older is made again before the window: since then only the rounds say that the copy is right."""
 
+monotonic = time.monotonic
+"""The clock by which a proof of this process ages, in seconds. Postgres's own can be set back."""
+
 
 def begin(context: RunContext) -> None:
     """Make the row of orders for this run. Earlier orders for it stand, unless it is to hold now."""
@@ -95,10 +98,13 @@ def _taken(context: RunContext, prove: Callable[[], object]) -> bool:
 
 
 def _prove_again(context: RunContext, prove: Callable[[], object]) -> None:
-    age = orders.proven_seconds(context.conn, context.journal.run)
-    if age is not None and age <= PROOF_SECONDS:
+    age = _age_of_proof(context)
+    if age is not None and 0 <= age <= PROOF_SECONDS:
         return
-    old = "none of this run stands" if age is None else f"the last proof is {age / 60:.0f} minutes old"
+    if age is None:
+        old = "none of this run stands"
+    else:
+        old = f"the last proof is {age / 60:.0f} minutes old" if age > 0 else "the server's clock was set back since"
     reason = f"every player is proven again: {old}"
     context.config.progress.say(f"     waiting because {reason}")
     orders.wait(context.conn, context.journal.run, reason)
@@ -106,6 +112,19 @@ def _prove_again(context: RunContext, prove: Callable[[], object]) -> None:
         context.config.observer("at", "proven again")
         prove()
     orders.wait(context.conn, context.journal.run, "")
+
+
+def _age_of_proof(context: RunContext) -> float | None:
+    """Return the age in seconds, by the clock that says more; None if no proof of this run stands.
+
+    Another process's proof has Postgres's clock alone: the age is negative where that was set back behind it.
+    """
+    age, own = orders.proven_seconds(context.conn, context.journal.run), _own_age(context)
+    return age if age is None or own is None else max(age, own)
+
+
+def _own_age(context: RunContext) -> float | None:
+    return None if context.proven_at is None else monotonic() - context.proven_at
 
 
 def _wait_for_an_order(context: RunContext) -> None:

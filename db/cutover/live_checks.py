@@ -30,11 +30,21 @@ def live_checks(context: RunContext) -> Checks:
 
 
 def check_file(context: RunContext) -> str:
-    """Check that the file can be copied while players play: WAL, rows with a rowid, unique ids and names."""
-    with opened(context.env.legacy.path) as source:
+    """Check that the file can be copied while players play: WAL, rows with a rowid, unique ids, room."""
+    path = context.env.legacy.path
+    with opened(path) as source:
         copying.require_live(source)
         capture.captured(source)
-    return "it is in WAL mode, and its ids and names are unique"
+    # The log of capture may take a fifth of the file, and players' write-ahead log grows while a proof reads.
+    needed = path.stat().st_size // capture.PART_OF_FILE + 2 * capture.LEAST_FREE_BYTES
+    if (free := capture.free_bytes(path)) < needed:
+        raise Refusal(
+            f"{needed / 1_000_000:.0f} MB free beside the legacy file, for the change log and for what players write",
+            f"{free / 1_000_000:.0f} MB",
+            where=str(path),
+            do=f"Make room on that disk, and run again. {OFFLINE}",
+        )
+    return "it is in WAL mode, its ids and names are unique, and its disk has room for the change log"
 
 
 def check_others(context: RunContext) -> str:

@@ -18,6 +18,7 @@ from db.counts import counted
 from db.cutover import (
     catching_up,
     cutover_steps,
+    fence_owner,
     holding,
     instant,
     live_record,
@@ -26,7 +27,8 @@ from db.cutover import (
     switch,
     window,
 )
-from db.cutover.context import RunContext
+from db.cutover.context import READ_ONLY_ENDS, RunContext
+from db.cutover.turning import turn
 from db.legacy.source import opened
 from db.ops import Phase, fence, orders
 from db.transfer.live import capture, session
@@ -54,6 +56,7 @@ def copy(context: RunContext) -> Facts:
     """Do step 5: turn capture on, copy every row in batches, and apply rounds until one is short."""
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
     holding.begin(context)
+    _open_again(context)
     live = transfer_of(context)
     log = live.begin()
     view, waiting = context.config.view, partial(capture.waiting, context.env.legacy.path)
@@ -73,6 +76,14 @@ def copy(context: RunContext) -> Facts:
         f" {caught.last.seconds * 1000:.0f} ms"
     )
     return {"rows": rows, "rounds": caught.rounds, "aside": aside, "held": held}
+
+
+def _open_again(context: RunContext) -> None:
+    """Open the file if a window closed it whose tool and watchdog are both gone: by the phase it was not passed."""
+    if context.legacy_fence().state == "fenced":
+        of_this_game = fence_owner.of_this_game(context.owner, context.env.legacy.path)
+        turn(context, "open", phases=(Phase.LOADING,), owner_check=of_this_game)
+        context.journal.write(READ_ONLY_ENDS)
 
 
 def stand_by(context: RunContext) -> Facts:
@@ -114,6 +125,7 @@ def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
     """Make the proof of one instant, and record on Postgres that this run made it."""
     frozen = live.prove(context.config.progress, partial(live_record.of_round, context))
     context.held.record_proof()
+    context.proven_at = holding.monotonic()
     return frozen
 
 

@@ -164,16 +164,18 @@ def engine(url: PostgresUrl | LegacyUrl) -> str:
     return "legacy" if isinstance(url, LegacyUrl) else "postgres"
 
 
-def still_runs(ready: Ready) -> bool:
-    """Return True if the process of that answer is alive on this machine: same id, and same start.
+def process_of(ready: Ready) -> psutil.Process | None:
+    """Return the process of that answer, if it is alive on this machine: same id, and same start. None else.
 
-    On another machine, or inside a container, it can't be seen from here, and what answers at its URL has to do.
+    `is_running` of what is returned stays right however the clock is set later. On another machine, or inside a
+    container, the process can't be seen from here, and what answers at its URL has to do.
     """
     try:
-        since = datetime.fromisoformat(ready.started).timestamp() - psutil.Process(ready.pid).create_time()
+        process = psutil.Process(ready.pid)
+        since = datetime.fromisoformat(ready.started).timestamp() - process.create_time()
     except (psutil.NoSuchProcess, ValueError):
-        return False
-    return 0 <= since < START_SECONDS
+        return None
+    return process if 0 <= since < START_SECONDS else None
 
 
 def trial(url: PostgresUrl | LegacyUrl) -> Ready:

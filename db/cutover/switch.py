@@ -71,6 +71,7 @@ def to(context: RunContext, place: Place, value: str, *, keep: bool = True) -> d
     context.check_deadline()
     identity = store_identity(place)
     old = [ready for ready in map(services.ask, context.env.services) if ready is not None]
+    processes = [process for process in map(services.process_of, old) if process is not None]
     with hooks.writing_pointer(context.env, context.journal, context.require_lock):
         context.note(lambda: switch_record.begin(context.env), must=keep)
         if not points_at(context, place):
@@ -82,7 +83,7 @@ def to(context: RunContext, place: Place, value: str, *, keep: bool = True) -> d
     def left(ready: Ready) -> str:
         if ready.process in [before.process for before in old]:
             return f"is still the old process, {ready.pid}, which was not restarted"
-        running = [str(before.pid) for before in old if services.still_runs(before)]
+        running = [str(process.pid) for process in processes if process.is_running()]
         return f"answers, but the old process {', '.join(running)} still runs" if running else ""
 
     new = services.wait_for(

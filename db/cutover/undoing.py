@@ -45,7 +45,8 @@ def after(context: RunContext, runbook: Runbook, cause: BaseException) -> None:
             context.config.progress.say(
                 f"     {runbook.point_of_no_return.name} was committed, although this followed: {_text(cause)}"
             )
-            perform(context, runbook.point_of_no_return)
+            with finishing(context):
+                perform(context, runbook.point_of_no_return)
             # A store or a hook may fail for a moment, and the move is finished all the same. A defect is reported.
             if not isinstance(cause, (ToolError, *FAILURES)):
                 raise cause

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,7 @@ from typing import IO
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db.cutover import cutover_steps, fence_owner
-from db.cutover.context import READ_ONLY_ENDS, RunConfig
+from db.cutover.context import FAILURES, READ_ONLY_ENDS, RunConfig
 from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
 from db.environments import Environment, child_variables
@@ -36,6 +36,7 @@ from game import libpq
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.legacy.fence_schema import Owner
+from game.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
 
 LONGEST_SECONDS = 3.0
@@ -96,7 +97,11 @@ def standing_by(guarded: Guarded) -> Iterator[Watchdog]:
         if not select.select([process.stdout], [], [], START_SECONDS)[0] or process.stdout.readline() != READY:
             process.kill()
             raise Failure("the watchdog of the window to start", "it did not", do="Run the same command again.")
-        yield Watchdog(process.stdin)
+        try:
+            yield Watchdog(process.stdin)
+        finally:
+            with suppress(BrokenPipeError):  # The watchdog is gone, as the block's own error says.
+                process.stdin.close()
 
 
 def main() -> int:
@@ -127,20 +132,20 @@ def settle(guarded: Guarded, *, sent: bool) -> int:
     """Open the file, or turn its fence to moved, as the module's text says. Returns the exit code."""
     began = time.monotonic()
     journal = Journal(guarded.folder)
-    if not sent:
-        opened = open_again(guarded.env, guarded.owner)
-        journal.write("watchdog", found="the tool gone before the point of no return was sent", opened=opened)
-        return 0
-    retrying = Retrying(
-        retry=retry_if_exception_type(ToolError),
+    found = f"the tool gone {'after' if sent else 'before'} the point of no return was sent"
+    retrying = Retrying(  # A server that recovers, a lock that is still held, a disk that is full.
+        retry=retry_if_exception_type((ToolError, *FAILURES)),
         stop=stop_after_delay(SETTLE_SECONDS),
         wait=wait_fixed(0.1),
         reraise=True,
     )
     try:
+        if not sent:
+            journal.write("watchdog", found=found, opened=retrying(open_again, guarded.env, guarded.owner))
+            return 0
         phase = retrying(_settle_sent, guarded)
-    except ToolError as error:
-        journal.write("watchdog", found="the tool gone after the point of no return was sent", nothing=str(error))
+    except (ToolError, *FAILURES) as error:
+        journal.write("watchdog", found=found, nothing=redact(str(error)))
         return 3
     journal.write("watchdog", phase=str(phase), seconds=round(time.monotonic() - began, 3))
     return 0

@@ -14,11 +14,14 @@ import gc
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import psycopg
+
+from db import ops
 from db.console.live_view import MoveState
 from db.counts import few
 from db.cutover import catching_up, fence_owner, switch, watchdog
@@ -118,22 +121,68 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
     catching_up.close_in(live)
     line = Timeline(context.config.observer)
-    try:
-        tool_end.tell(watchdog.WINDOW)
-        with live.hurried(), _without_collections():
-            facts |= _through(context, live, tool_end, line)
-        tool_end.tell(watchdog.OVER)
-    except (ToolError, *FAILURES, KeyboardInterrupt):
-        if not context.lifting:  # It was not sent, so no store but the file can be open.
-            watchdog.open_again(context.env, context.owner)
+    with _impatient(context.conn, live.conn):
+        try:
+            tool_end.tell(watchdog.WINDOW)
+            with live.hurried(), _without_collections():
+                facts |= _through(context, live, tool_end, line)
             tool_end.tell(watchdog.OVER)
-            context.journal.write(READ_ONLY_BEGINS, when=line.began)
-            context.journal.write(READ_ONLY_ENDS)
-        raise
+        except (ToolError, *FAILURES, KeyboardInterrupt):
+            phase = _known_phase(context)
+            with suppress(Failure):  # The watchdog may be what failed.
+                if phase is Phase.LOADING:  # If the file can't be opened now, the watchdog tries on.
+                    tool_end.tell(watchdog.WINDOW)
+            if phase is Phase.LOADING:  # So no store but the file can be open.
+                context.lifting = False
+                watchdog.open_again(context.env, context.owner)
+                context.journal.write(READ_ONLY_BEGINS, when=line.began)
+                context.journal.write(READ_ONLY_ENDS, when=line.began + line.seconds)
+            with suppress(Failure):
+                if phase is not None:  # Else the watchdog would wait for the lock, which this process holds.
+                    tool_end.tell(watchdog.OVER)
+            raise
     context.journal.write(READ_ONLY_BEGINS, when=line.began)
     context.journal.write(READ_ONLY_ENDS, when=line.began + line.marks["live"] / 1000)
     context.journal.write("window passed", **facts)
     return facts
+
+
+def _known_phase(context: RunContext) -> Phase | None:
+    """Return the phase, which nobody but this process can change; None if it is not known: the session is lost.
+
+    The session that sent the point of no return knows how it ended. Before that was sent nobody has to be asked.
+    """
+    if not context.lifting:
+        return Phase.LOADING
+    try:
+        return context.phase()
+    except psycopg.Error:
+        return None
+
+
+@contextmanager
+def _impatient(*conns: ops.Connection) -> Iterator[None]:
+    """Have these sessions wait no longer for a lock of Postgres than for the file's; who keeps one puts the window off.
+
+    Their own limits are longer than a window may last.
+    """
+    had = [conn.execute("show lock_timeout").fetchone() or ("0",) for conn in conns]
+    for conn in conns:
+        _wait_at_most(conn, f"{LOCK_SECONDS * 1000:.0f}ms")
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise WindowMissed(
+            f"every lock of Postgres within {LOCK_SECONDS:g} s", str(error).splitlines()[0], do=_LATER
+        ) from error
+    finally:
+        for conn, (timeout,) in zip(conns, had, strict=True):
+            with suppress(psycopg.Error):  # A session that is lost.
+                _wait_at_most(conn, timeout)
+
+
+def _wait_at_most(conn: ops.Connection, timeout: str) -> None:
+    conn.execute("select set_config('lock_timeout', %s, false)", (timeout,))
 
 
 @contextmanager

@@ -87,7 +87,12 @@ def take_verified(
     except Unsound as error:  # Nobody's input: it was written a moment ago.
         raise Failure(error.expected, error.found, where=error.where, do=_TAKE_AGAIN) from error
     manifest.retain(
-        env.snapshots.folder, env.name, env.snapshots.keep, is_admitted=is_admitted, is_verified=is_verified
+        env.snapshots.folder,
+        env.name,
+        env.snapshots.keep,
+        is_admitted=is_admitted,
+        is_verified=is_verified,
+        taken=snapshot.folder,
     )
     return snapshot
 

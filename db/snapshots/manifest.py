@@ -310,9 +310,11 @@ def retain(
     *,
     is_admitted: Callable[[Snapshot], bool],
     is_verified: Callable[[Snapshot], bool],
+    taken: Path | None = None,
 ) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
+    taken: the one just taken, which stays: where the clock was set back, older ones have later times.
     is_admitted: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the
     newest `keep` verified ones, which unverified ones must not push out; the newest verified one with players, even if
     many snapshots of an empty store follow it; the newest verified one of each of the last two days that have one.
@@ -327,7 +329,7 @@ def retain(
             verified = [s for s in snapshots if is_verified(s)]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:] + days
-            gone += [s.folder for s in snapshots if s not in safe and _is_folder(s.folder)]
+            gone += [s.folder for s in snapshots if s not in safe and s.folder != taken and _is_folder(s.folder)]
     for folder in gone:
         shutil.rmtree(folder)
     return gone

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -41,6 +42,10 @@ LINE_BYTES = 150
 
 LEAST_LINES = 10_000
 """A megabyte. A small file would be full after a burst."""
+
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+"""To be free on the file's disk. A commit of a player adds some 40 KB to the write-ahead log, which a proof that reads
+keeps from being emptied: at 200 commits a second it takes these bytes in 8 s, and capture is off long before."""
 
 JournalKey = tuple[str | int, ...]
 
@@ -112,7 +117,15 @@ def most_lines(conn: sqlite3.Connection) -> int:
 
 
 def require_room(conn: sqlite3.Connection, where: str) -> None:
-    """Raise LogOutgrown if the log is full, as the open transaction sees it, or as it is now."""
+    """Raise LogOutgrown if the log is full, as the open transaction sees it, or as it is now; or the disk nearly is."""
+    if (free := free_bytes(where)) < LEAST_FREE_BYTES:
+        raise LogOutgrown(
+            f"{LEAST_FREE_BYTES / 1_000_000:.0f} MB free on the disk that players write to",
+            f"{free / 1_000_000:.0f} MB",
+            where=where,
+            do="Change capture was taken off the legacy file at once, and players play on it. Make room on that disk,"
+            " and run again: the copy begins anew.",
+        )
     if capture_schema.is_full(conn):
         lines = size(conn)
         raise LogOutgrown(
@@ -122,6 +135,11 @@ def require_room(conn: sqlite3.Connection, where: str) -> None:
             do="Change capture was taken off the legacy file at once, and players play on it. Choose a quieter hour and"
             " run again: the copy begins anew.",
         )
+
+
+def free_bytes(where: str | Path) -> int:
+    """Return how many bytes are free on the disk of the file."""
+    return shutil.disk_usage(Path(where).parent).free
 
 
 def turn_off(conn: sqlite3.Connection) -> None:

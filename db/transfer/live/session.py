@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -153,7 +153,10 @@ class LiveTransfer:
             return self.rounds.run_ahead(self.file)
 
     def require_room(self) -> None:
-        """Raise LogOutgrown if the log is full: capture is off then. To be asked wherever no round runs for long."""
+        """Raise LogOutgrown if the log is full, or the disk nearly is: capture is off then.
+
+        To be asked wherever no round runs for long.
+        """
         with self._bounded():
             capture.require_room(self.file, str(self.path))
 
@@ -163,7 +166,8 @@ class LiveTransfer:
         try:
             yield
         except LogOutgrown:
-            capture.turn_off(self.file)
+            with suppress(sqlite3.Error):  # On a disk that is full by now; the undo that follows tries again.
+                capture.turn_off(self.file)
             raise
 
     @property

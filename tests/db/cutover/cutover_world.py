@@ -40,6 +40,7 @@ from harness.load.service_processes import free_ports
 from tests.db.cutover.follower import following, restart
 from tests.fixtures.spawning import SPAWN
 
+PLAYERS = 10
 OPERATOR_TOKEN = "operator-token-of-the-tests"
 TOKEN_SECRET = "token-secret-of-the-tests"
 CHANCE_SECRET = "dice-of-the-tests-only"
@@ -283,12 +284,12 @@ def live(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 
 
 @contextmanager
-def made(server: Server, tmp_path: Path) -> Iterator[World]:
-    """A world with a database of its own, which goes with it."""
+def made(server: Server, tmp_path: Path, disk: Path | None = None, players: int = PLAYERS) -> Iterator[World]:
+    """A world with a database of its own, which goes with it. disk: the folder of the legacy file; None: `tmp_path`."""
     name = f"{server.mark}{secrets.token_hex(4)}"
     server.create_database(name)
     try:
-        with played(server, server.url(name), tmp_path) as world:
+        with played(server, server.url(name), tmp_path, disk, players) as world:
             yield world
     finally:
         server.drop_database(name)
@@ -308,22 +309,32 @@ def quiet_world(server: Server, tmp_path: Path) -> Iterator[World]:
 
 
 @contextmanager
-def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
+def played(
+    server: Server, blank: PostgresUrl, tmp_path: Path, disk: Path | None = None, players: int = PLAYERS
+) -> Iterator[World]:
     """The file, the pointer, the hooks and the service."""
     port, pidfile = free_ports(1), tmp_path / "pid"
     url = f"http://127.0.0.1:{port}"
     restart = f"kill -HUP $(cat {pidfile})"
-    world = furnished(
-        server, blank, tmp_path, url, restart, f"PRIVATE_PORT={port}\nPORT={free_ports(1)}\nPIDFILE={pidfile}\n"
-    )
+    settings = f"PRIVATE_PORT={port}\nPORT={free_ports(1)}\nPIDFILE={pidfile}\n"
+    world = furnished(server, blank, tmp_path, url, restart, settings, disk, players)
     with running({"SUDAMR_ENV_FILE": str(world.env.pointer.path)}, url):
         yield world
 
 
-def furnished(server: Server, blank: PostgresUrl, tmp_path: Path, url: str, restart: str, settings: str = "") -> World:
+def furnished(
+    server: Server,
+    blank: PostgresUrl,
+    tmp_path: Path,
+    url: str,
+    restart: str,
+    settings: str = "",
+    disk: Path | None = None,
+    players: int = PLAYERS,
+) -> World:
     """The file, the pointer and the hooks, before any service runs."""
-    legacy = tmp_path / "game.db"
-    seed.seed_legacy(legacy, 10, anomalies=False)
+    legacy = (disk or tmp_path) / "game.db"
+    seed.seed_legacy(legacy, players, anomalies=False)
     before = Path(shutil.copy(legacy, tmp_path / "before.db"))
     ops.prepare(blank, "test")
     env_file = tmp_path / "service.env"
@@ -353,6 +364,6 @@ def _unfinished(legacy: Path) -> Iterator[tuple[str, str]]:
         names = [column[0] for column in cursor.description]
         for values in cursor:
             rows = codec.decode_row(dict(zip(names, values, strict=True)), rowid=1).rows
-            for (player, kind), record in rows["user_tournaments"].items():
+            for (player, kind), record in rows.get("user_tournaments", {}).items():
                 if record["status"] in ("bracket_ready", "round_in_progress"):
                     yield str(player), str(kind)

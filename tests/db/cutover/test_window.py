@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from db.cutover import switch, window
+from db import ops
+from db.cutover import journal, switch, window
+from db.cutover.context import read_only_seconds
 from db.cutover.watchdog import LONGEST_SECONDS
 from db.cutover.window import WindowMissed
 from db.errors import Undone
@@ -137,3 +139,21 @@ def test_no_window_begins_while_a_process_has_postgres_not_open(world: World, mo
     report = world.cutover(offline=False, observer=observer)
     assert report.live is not None
     assert (report.live.attempts, fenced) == (2, ["fence"])
+
+
+def test_a_point_of_no_return_that_postgres_refuses_opens_the_file_at_once(world: World) -> None:
+    """It was sent, and the session that sent it knows that it failed: nobody has to wait for the watchdog."""
+
+    def observer(when: str, step: str) -> None:
+        if (when, step) == ("at", "checks"):
+            with ops.connect(world.owner) as conn:
+                assert conn.execute("delete from ops.proven").rowcount == 1
+
+    with pytest.raises(Undone):
+        world.cutover(offline=False, observer=observer)
+    assert (world.phase(), world.legacy_fence(), world.engine()) == ("aborted", "open", "legacy")
+    (made,) = journal.runs(world.runs, "cutover", "test")
+    closed = read_only_seconds(made)
+    assert closed is not None
+    assert closed < 5
+    assert made.last("watchdog") is None

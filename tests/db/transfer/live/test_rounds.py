@@ -91,6 +91,12 @@ WRITES = {
         "INSERT INTO keyed VALUES (1, 2), ('x', 3)",
         "DELETE FROM keyed WHERE a = 1",
     ],
+    "a table rebuilt": [
+        "CREATE TABLE anew AS SELECT * FROM kv",
+        "DROP TABLE kv",
+        "ALTER TABLE anew RENAME TO kv",
+        "UPDATE kv SET value = 'since' WHERE rowid = 1",
+    ],
     "a table gone": ["DROP TABLE schema_version"],
     "a column more": ["ALTER TABLE users ADD COLUMN later TEXT", "UPDATE users SET later = 'x' WHERE rowid = 3"],
     "journals": [
