@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+
+from psycopg.errors import LockNotAvailable
 
 from db import ops
 from db.cutover import rollback_steps
 from db.cutover.advice import Fence
 from db.cutover.context import FAILURES
 from db.environments import Environment
-from db.errors import Refusal, ToolError
+from db.errors import Failure, Refusal, ToolError
 from db.legacy.opening import reading
 from db.ops import Phase, emergency, fence, locks, orders
 from db.ops.emergency import Emergency
@@ -154,7 +158,7 @@ def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:
     answer = TargetAnswer()
     advice = ""
     try:
-        with ops.connect(env.target_direct) as conn:
+        with _asking(env) as conn:
             answer = TargetAnswer(Depth.MARKER)
             answer = replace(answer, marker=ops.marker(conn))
             ops.require_marker(conn, env.name)
@@ -174,6 +178,22 @@ def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:
         return replace(answer, unprepared=unprepared), replace(
             why, do=why.do.replace("--env NAME", f"--env {env.name}")
         )
+
+
+@contextmanager
+def _asking(env: Environment) -> Iterator[ops.Connection]:
+    """Connect for questions, which wait for no lock for long: a stopped migration keeps a table for as long as it is."""
+    with ops.connect(env.target_direct) as conn:
+        conn.execute(f"set lock_timeout = '{LOCK_SECONDS:.0f}s'".encode())
+        try:
+            yield conn
+        except LockNotAvailable as error:
+            raise Failure(
+                f"the game's tables to be readable within {LOCK_SECONDS:.0f} s",
+                f"locked by {locks.table_lockers(conn)}",
+                where=env.target_direct.redacted,
+                do="Let them end, or end each (SELECT pg_terminate_backend(PROCESS);), and ask again.",
+            ) from error
 
 
 def _target(conn: ops.Connection, control: Control) -> TargetState:

@@ -17,7 +17,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/console/output.py": (2, "tests/db/console/test_console.py"),
     "db/cutover/context.py": (1, "tests/harness/strikes/test_strikes.py"),
     "db/cutover/dry_run.py": (2, "tests/db/cutover/test_cutover_hooks.py"),
-    "db/cutover/probes.py": (1, "tests/harness/cli/test_status_unknown.py"),
+    "db/cutover/probes.py": (2, "tests/harness/cli/test_status_unknown.py"),
     "db/cutover/hooks.py": (5, "tests/db/cutover/test_cutover_hooks.py"),
     "db/cutover/plan.py": (1, "tests/harness/cli/test_cutover_plan.py"),
     "db/cutover/plan_file.py": (1, "tests/harness/cli/test_plan_files.py"),

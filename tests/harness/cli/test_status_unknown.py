@@ -371,3 +371,18 @@ def _invoke_status(folder: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         stdin=subprocess.DEVNULL,
     )
+
+
+def test_status_waits_for_no_session_that_keeps_a_table(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that was stopped keeps its tables for as long as it is; what is next must be said meanwhile."""
+    monkeypatch.setattr(probes, "LOCK_SECONDS", 1.0)
+    env = _environment(database, tmp_path)
+    with psycopg.connect(database.owner.conninfo) as keeper:
+        keeper.execute("lock table users in access exclusive mode")
+        kept = ending.look(env)
+        assert f"server process {keeper.info.backend_pid}" in kept.unknown[ending.TARGET].why
+        assert "pg_terminate_backend" in kept.next
+        keeper.rollback()
+    assert ending.look(env).target is not None
