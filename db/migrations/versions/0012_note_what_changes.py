@@ -67,16 +67,22 @@ begin
             select min(c.user_id collate "C"), max(c.user_id collate "C") into first, last from changed c;
         end if;
     when 'request' then
-        if tg_op = 'UPDATE' then
-            select array_agg(r.user_id), array_agg(r.request_id) into players, requests
-            from (select c.user_id, c.request_id from changed c union select w.user_id, w.request_id from was w) r;
-        else
-            select array_agg(r.user_id), array_agg(r.request_id) into players, requests
-            from (select distinct c.user_id, c.request_id from changed c) r;
+        -- Nearly always of one request: then nothing is sorted.
+        if tg_op = 'INSERT' then
+            select min(c.user_id collate "C"), max(c.user_id collate "C"), array[min(c.request_id collate "C")],
+                max(c.request_id collate "C")
+            into first, last, requests, mark from changed c;
         end if;
-        if cardinality(players) = 1 then
-            first := players[1];
-            last := first;
+        if tg_op <> 'INSERT' or first <> last or requests[1] <> mark then
+            first := null;
+            requests := null;
+            if tg_op = 'UPDATE' then
+                select array_agg(r.user_id), array_agg(r.request_id) into players, requests
+                from (select c.user_id, c.request_id from changed c union select w.user_id, w.request_id from was w) r;
+            else
+                select array_agg(r.user_id), array_agg(r.request_id) into players, requests
+                from (select distinct c.user_id, c.request_id from changed c) r;
+            end if;
         end if;
     when 'whole' then
         if exists (select from changed) then
