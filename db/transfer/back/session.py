@@ -195,8 +195,8 @@ class LiveWriteBack:
                 "the triggers of the change log on every table, and their functions, as they were made",
                 f"otherwise: {', '.join(lacking)}",
                 where=ops.place(self.conn),
-                do=f"Nothing was changed. Run: invoke prepare --env {ops.named(self.conn)}, then invoke migrate. A"
-                " trigger that was switched off: ALTER TABLE … ENABLE ALWAYS TRIGGER …",
+                do="Nothing was changed. Undo what was changed by hand; a function is made again by: invoke prepare"
+                f" --env {ops.named(self.conn)}. To see every difference: invoke status --env {ops.named(self.conn)}",
             )
 
     def _turn_on(self) -> str:
