@@ -61,6 +61,37 @@ transfer_checkpoints = sa.Table(
 
 ALL = (quarantine, transfer_checkpoints)
 
+LOG_ROWS = {
+    "insert": "new table as changed",
+    "update": "old table as was new table as changed",
+    "delete": "old table as changed",
+}
+"""The rows that each trigger of the change log is given."""
+
+TRUNCATE = "truncate"
+LOG_PREFIX = "sudamr_log_"
+LOG_TRIGGERS = {event: f"{LOG_PREFIX}{event}" for event in (*LOG_ROWS, TRUNCATE)}
+
+_REQUESTS = ("action_receipts", "currency_ledger", "inventory_history")
+_WHOLE = {
+    "user_credentials": "user_credentials",
+    "live_games": "live_games",
+    "key_values": "kv",
+    "legacy_schema": "legacy_schema",
+}
+LOGGED: dict[str, tuple[str, ...]] = {
+    "users": ("user",),
+    **{table.name: ("player",) for table in game_tables.PLAYER_STATE if table is not game_tables.users},
+    **{table: ("whole", legacy) for table, legacy in _WHOLE.items()},
+    "legacy_rows": ("kept",),
+    "player_openings": ("player",),
+    **dict.fromkeys(_REQUESTS, ("request",)),
+    "quarantine": ("finding",),
+}
+"""The tables whose changes are logged, and the arguments of their triggers: the kind of a row's key, and for a table
+without players its name in the legacy file. The quarantine says which cells of a player are written back as they were.
+"""
+
 FENCE_STATE = """create view fence_state as
 select
     coalesce(f.state, 'fenced') as state,
@@ -94,7 +125,8 @@ def ddl() -> list[str]:
         _trigger(table.name, APPEND_ONLY_TRIGGER, "update or delete or truncate", "refuse_rewrite")
         for table in game_tables.JOURNALS
     ]
-    return [statement for pair in (*fences, *append_only) for statement in pair] + [FENCE_STATE]
+    logs = [_log_trigger(table, event) for table in LOGGED for event in LOG_TRIGGERS]
+    return [statement for pair in (*fences, *append_only, *logs) for statement in pair] + [FENCE_STATE]
 
 
 def _all() -> list[str]:
@@ -106,3 +138,15 @@ def _trigger(table: str, name: str, events: str, function: str) -> tuple[str, st
         f"create trigger {name} before {events} on {table} for each statement execute function ops.{function}()",
         f"alter table {table} enable always trigger {name}",
     )
+
+
+def _log_trigger(table: str, event: str) -> tuple[str, str]:
+    name = LOG_TRIGGERS[event]
+    if event == TRUNCATE:
+        return _trigger(table, name, event, "refuse_truncate")
+    arguments = ", ".join(f"'{argument}'" for argument in LOGGED[table])
+    created = (
+        f"create trigger {name} after {event} on {table} referencing {LOG_ROWS[event]}"
+        f" for each statement execute function ops.note_change({arguments})"
+    )
+    return created, f"alter table {table} enable always trigger {name}"

@@ -244,7 +244,7 @@ def _lift(context: RunContext) -> None:
     with context.conn.transaction():
         context.held.require_proof()
         context.held.advance(Phase.LOADING, Phase.LIVE)
-        fence.lift(context.conn)
+        fence.lift(context.conn, log=True)
 
 
 def require_whole(context: RunContext, connection: sqlite3.Connection) -> None:

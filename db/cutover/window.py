@@ -251,7 +251,7 @@ def _lift(context: RunContext, tool_end: Watchdog, line: Timeline) -> None:
     with context.conn.transaction():
         context.held.require_proof()
         context.held.advance(Phase.LOADING, Phase.LIVE)
-        fence.lift(context.conn)
+        fence.lift(context.conn, log=True)
 
 
 def _require_captured(context: RunContext, live: LiveTransfer, connection: sqlite3.Connection) -> None:

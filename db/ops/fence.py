@@ -26,7 +26,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from db import ops, tables
 from db.counts import few
 from db.errors import Failure, Refusal
-from db.ops import locks
+from db.ops import change_log, locks
 from db.ops.schema import FENCE_LOCK, FUNCTIONS
 from db.remedies import statement
 from db.target import pooler
@@ -141,16 +141,18 @@ def raise_fence(
         ) from None
 
 
-def lift(conn: ops.Connection) -> None:
+def lift(conn: ops.Connection, *, log: bool = False) -> None:
     """Open the schema to writes, in one transaction or as part of the open one; no pass stays valid.
 
     Nothing is locked, so it never waits. The owner stays recorded: a service that comes from the other store looks for
-    it.
+    it. log: begin the change log for the owner's legacy file, which says what the schema says.
     """
     _tables(conn)
     with conn.transaction():
         _require_function(conn)
         _write_state(conn, "open", None)
+        if log:
+            change_log.begin_at_lift(conn)
 
 
 def state(conn: ops.Connection) -> FenceState:
@@ -315,6 +317,8 @@ def _write_state(conn: ops.Connection, to: FenceState, token: str | None, owner:
     schema = _schema(conn)
     run, peer = (None, None) if owner is None else (owner.run, owner.target)
     conn.execute(WRITE_STATE, (schema, to, run, peer))
+    if to == "moved" and change_log.exists(conn):  # Whoever left Postgres has all of its changes, or gave them up.
+        change_log.turn_off(conn)
     conn.execute("delete from ops.fence_passes where schema = %s", (schema,))
     if token is not None:
         conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", (schema, _sha256(token)))

@@ -131,11 +131,25 @@ class Target:
 
     def player(self, player: str) -> Rows:
         """Return every row of the player's, with what was kept of the legacy row."""
-        return self._fetch_players([player])[player]
+        return self.players_of([player])[player]
 
     def legacy_row(self, rows: Rows) -> LegacyRow:
         """Return the legacy row that these rows of one player are written back as."""
         return self._encode(rows)
+
+    @property
+    def absent_columns(self) -> tuple[str, ...]:
+        """Return the modelled columns that the loaded file lacked: a legacy row has one where a command wrote it."""
+        return tuple(self._absent)
+
+    def take_schema_of(self, other: Target) -> None:
+        """Take over what another snapshot's target found out about the file's schema, which is the same in this one."""
+        for name in ("schema", "users_columns", "_absent"):
+            self.__dict__[name] = getattr(other, name)
+
+    def kept_lines(self, table: str) -> Iterator[LegacyRow]:
+        """Yield the lines of a journal that were kept whole."""
+        return (row for _position, row in self._encoded("legacy_rows", ["position"], source=table))
 
     def added_columns(self) -> list[str]:
         """Return columns that `users` needs besides those of the file: a command wrote what it had no place for."""
@@ -166,14 +180,14 @@ class Target:
     def _players(self) -> Iterator[PlacedRow]:
         last = 0
         for group in self._groups():
-            players = self._fetch_players([str(key) for _position, key in group if key is not None])
-            kept_rows = self._fetch_whole([position for position, key in group if key is None])
+            players = self.players_of([str(key) for _position, key in group if key is not None])
+            kept_rows = self.kept_whole([position for position, key in group if key is None])
             for position, key in group:
                 last = position
                 yield position, self._encode(kept_rows.pop(position) if key is None else players.pop(key))
         for (player,) in self.conn.execute(_PLAYERS_WITHOUT_A_ROW).fetchall():
             last += 1
-            yield last, self._encode(self._fetch_players([player])[player])
+            yield last, self._encode(self.players_of([player])[player])
 
     def _groups(self) -> Iterator[list[tuple[int, str | None]]]:
         with self.conn.cursor(name="players") as cursor:
@@ -182,7 +196,8 @@ class Target:
             for group in runs(players, lambda player: int(player[2]) + _ROOM_BYTES, CHUNK_BYTES):
                 yield [(position, key) for position, key, _bytes in group]
 
-    def _fetch_players(self, ids: list[str]) -> dict[str, Rows]:
+    def players_of(self, ids: list[str]) -> dict[str, Rows]:
+        """Return every row of these players, with what was kept of their legacy rows."""
         rows_of = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
         for table in tables.PLAYER_STATE:
             column = "id" if table is tables.users else "user_id"
@@ -216,7 +231,8 @@ class Target:
         query = "select from pg_attribute where attrelid = %s::regclass and attname = %s and not attisdropped"
         return bool(self.conn.execute(query, (table, column)).rowcount)
 
-    def _fetch_whole(self, positions: list[int]) -> dict[int, Rows]:
+    def kept_whole(self, positions: list[int]) -> dict[int, Rows]:
+        """Return the rows of `users` that were kept whole at these positions."""
         records = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
         return {int(str(r["position"])): Rows({"legacy_rows": {key_of(tables.legacy_rows, r): r}}) for r in records}
 
@@ -238,7 +254,7 @@ class Target:
     def _lines(self, table: str) -> Iterator[PlacedRow]:
         """Yield a journal in the order of its key, the lines that were kept whole among the others."""
         journal = JOURNALS[table]
-        kept = [row for _position, row in self._encoded("legacy_rows", ["position"], source=table)]
+        kept = list(self.kept_lines(table))
         without = () if self.numbers_receipts else file_journals.ADDED_TO_RECEIPTS
         lines: Iterator[LegacyRow] = (
             _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name], without=without)

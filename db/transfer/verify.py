@@ -122,6 +122,11 @@ class _Counted:
                 self.named.append(place)
 
 
+def differences(name: str, source: Source, target: Target) -> Iterator[str]:
+    """Yield the place of each difference of one table."""
+    return _table(name, source, target, _Counted(), uncounted)
+
+
 def _table(name: str, source: Source, target: Target, counted: _Counted, advance: Advance) -> Iterator[str]:
     shape = source.tables.get(name)
     rows = source.rows(name) if shape else iter(())

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,11 +51,21 @@ class WriteBackCounts:
     added_columns: list[str] = field(default_factory=list)
 
 
+def _nothing_more(_connection: sqlite3.Connection) -> None:
+    """Write nothing more."""
+
+
 def write_back(
-    target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None
+    target: PostgresUrl,
+    legacy: Path,
+    *,
+    pass_token: str,
+    progress: Progress | None = None,
+    finish: Callable[[sqlite3.Connection], None] = _nothing_more,
 ) -> WriteBackCounts:
     """Make the fenced legacy file say what the database says; again is harmless.
 
+    finish: called last, in the same transaction.
     Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded, a database
     that lacks a player of the file.
     Failure: the file, read again, is not what the database says. In all of them nothing is written.
@@ -63,27 +73,37 @@ def write_back(
     began = time.monotonic()
     shown = progress or Silent()
     check_file(legacy)
-    with targets.opened(target) as snapshot, _writing(legacy, pass_token) as connection:
-        carried = _WriteBack(connection, snapshot, str(legacy)).run(shown)
+    with (
+        targets.opened(target) as snapshot,
+        closing(open_file(legacy)) as file,
+        writing(file, str(legacy), pass_token) as connection,
+    ):
+        carried = FileWriter(connection, snapshot, str(legacy)).run(shown)
         compare(Source(connection, str(legacy)), snapshot, shown).check()
         legacy_draws.write(connection, draws.read(snapshot.conn))
+        finish(connection)
     carried.seconds = time.monotonic() - began
     return carried
 
 
-@contextmanager
-def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
-    """Hold one transaction under the pass, durable when it has ended; rolled back when the body fails."""
+def open_file(legacy: Path) -> sqlite3.Connection:
+    """Open the file to write what was carried back; each transaction is on disk when it has ended."""
     connection = sqlite_values.connect(legacy, timeout_seconds=_BUSY_SECONDS)
+    connection.execute("PRAGMA synchronous=EXTRA")
+    connection.execute("PRAGMA ignore_check_constraints=ON")
+    return connection
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection, where: str, pass_token: str) -> Iterator[sqlite3.Connection]:
+    """Hold one transaction under the pass; rolled back when the body fails."""
     try:
-        connection.execute("PRAGMA synchronous=EXTRA")
-        connection.execute("PRAGMA ignore_check_constraints=ON")
         connection.execute("BEGIN IMMEDIATE")
         if fence.state(connection) == "open":
             raise Refusal(
                 "a fenced file",
                 "one that anyone may write",
-                where=str(legacy),
+                where=where,
                 do="Nothing was written. Run the same command again: it fences the file first.",
             )
         with fence.bypass(connection, pass_token), without_triggers(connection):
@@ -93,20 +113,19 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
         raise Refusal(
             "the pass of the run that fenced the file",
             "one that the fence does not accept",
-            where=str(legacy),
+            where=where,
             do="Another run took over; nothing was written. The next command: invoke status --env NAME",
         ) from None
     except sqlite3.DatabaseError as error:
         raise Failure(
             "the file to take what was carried back",
             str(error),
-            where=str(legacy),
+            where=where,
             do="Nothing was written. Mend what this names, and run the same command again.",
         ) from error
     finally:
         if connection.in_transaction:
             connection.rollback()
-        connection.close()
 
 
 @contextmanager
@@ -123,8 +142,8 @@ def without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute(sql)
 
 
-class _WriteBack:
-    """One pass over every table, the file beside the database."""
+class FileWriter:
+    """Brings the file, whose transaction is open, to the database: every table, or one by one."""
 
     def __init__(self, connection: sqlite3.Connection, target: Target, where: str) -> None:
         self.connection = connection
@@ -133,22 +152,27 @@ class _WriteBack:
         self.carried = WriteBackCounts()
 
     def run(self, progress: Progress) -> WriteBackCounts:
-        self._require_players()
+        self.require_players()
         self._make_room()
         source = Source(self.connection, self.where)
         names = dict.fromkeys((*source.tables, *(statement.name for statement in self.target.schema.tables)))
         with progress.bar("carrying back", source.count("users"), "players") as advance:
             for name in names:
-                table = source.tables[name]
-                if name in JOURNALS:
-                    self._journal(source, table)
-                elif table.rowid is None:
-                    self._wholly(source, table)
-                else:
-                    self._table(source, table, advance if name == "users" else uncounted)
+                self.table(source, name, advance if name == "users" else uncounted)
         return self.carried
 
-    def _require_players(self) -> None:
+    def table(self, source: Source, name: str, advance: Advance = uncounted) -> None:
+        """Bring one table of the file to the database."""
+        table = source.tables[name]
+        if name in JOURNALS:
+            self._journal(source, table)
+        elif table.rowid is None:
+            self._wholly(source, table)
+        else:
+            self._table(source, table, advance)
+
+    def require_players(self) -> None:
+        """Raise Refusal if the database lacks a player of the file."""
         missing = missing_players.find(Source(self.connection, self.where), self.target.conn)
         if missing.missing:
             name = ops.named(self.target.conn)
@@ -164,7 +188,7 @@ class _WriteBack:
         source = Source(self.connection, self.where)
         missing = [statement for statement in self.target.schema.tables if statement.name not in source.tables]
         for statement in missing:
-            self._make(statement)
+            self.make(statement)
         if {numbering.RECEIPTS} & {*source.tables, *(statement.name for statement in missing)}:
             numbering.add_columns(self.connection)  # The file may be older than the numbers.
         for column in self.target.added_columns():
@@ -172,7 +196,8 @@ class _WriteBack:
                 self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
                 self.carried.added_columns.append(column)
 
-    def _make(self, statement: Statement) -> None:
+    def make(self, statement: Statement) -> None:
+        """Make a journal. Raises Refusal for any other table: the file is not the one that was loaded."""
         if statement.name not in JOURNALS:
             raise Refusal(
                 f"the file that was loaded, with its table {statement.name}",
@@ -239,23 +264,25 @@ class _WriteBack:
         for _position, line in self.target.rows(table.name):
             place = sqlite_key(line, key)
             while line_of_file is not None and sqlite_key(line_of_file, key) < place:
-                self._drop_line(table, line_of_file)
+                self.drop_line(table, line_of_file)
                 line_of_file = next(rows, None)
             if line_of_file is None or sqlite_key(line_of_file, key) != place:
-                self._add_line(table, line)
+                self.add_line(table, line)
                 continue
             if any(not sqlite_values.same(line_of_file[column], line.get(column)) for column in table.columns):
-                self._drop_line(table, line_of_file)
-                self._add_line(table, line)
+                self.drop_line(table, line_of_file)
+                self.add_line(table, line)
             line_of_file = next(rows, None)
         while line_of_file is not None:
-            self._drop_line(table, line_of_file)
+            self.drop_line(table, line_of_file)
             line_of_file = next(rows, None)
 
-    def _add_line(self, table: SourceTable, line: LegacyRow) -> None:
+    def add_line(self, table: SourceTable, line: LegacyRow) -> None:
+        """Add a line to a journal of the file."""
         insert(self.connection, table, 0, line)
         self.carried.lines += 1
 
-    def _drop_line(self, table: SourceTable, line: LegacyRow) -> None:
+    def drop_line(self, table: SourceTable, line: LegacyRow) -> None:
+        """Delete a line of a journal of the file."""
         delete_by_key(self.connection, table, line)
         self.carried.deleted += 1

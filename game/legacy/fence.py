@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
-from game.legacy import fence_schema, sqlite_values
+from game.legacy import applied_log, fence_schema, sqlite_values
 from game.legacy.fence_schema import FenceMark, Owner
 from game.unit_of_work import FenceState
 
@@ -86,7 +86,9 @@ def turning(
         check(mark(conn))
         yield
         fence_schema.drop(conn)
-        if to != "open":
+        if to == "open":
+            applied_log.drop(conn)  # Players write from now on: it follows nothing any more.
+        else:
             fence_schema.make(conn, to, _sha256(pass_token), owner)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from game.errors import FENCE_MESSAGE, StoreFailure
-from game.legacy import capture_schema, draws
+from game.legacy import applied_log, capture_schema, draws
 from game.legacy.sqlite_values import quote
 from game.unit_of_work import FenceState
 
@@ -80,10 +80,12 @@ def _is_plain(cell: object) -> bool:
 
 
 def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
-    """Return (type, name) of what fence, draw epoch and change capture have in the file: it is never transferred."""
+    """Return (type, name) of what the fence, draws, capture and rounds have in the file: it is never transferred."""
     tables = {("table", TABLE)} if row(conn) is not None else set()
     if draws.exists(conn):
         tables.add(("table", draws.TABLE))
+    if applied_log.exists(conn):
+        tables.add(("table", applied_log.TABLE))
     return frozenset({*tables, *(("trigger", name) for name in _triggers(conn)), *capture_schema.own(conn)})
 
 
@@ -104,9 +106,9 @@ def strangers(conn: sqlite3.Connection) -> list[str]:
 def tables(conn: sqlite3.Connection) -> list[str]:
     """List the tables that a fence covers: all but SQLite's and its own. Virtual ones are covered by those beneath."""
     rows = conn.execute(
-        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT IN (?, ?, ?, ?)"
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT IN (?, ?, ?, ?, ?)"
         " AND substr(lower(name), 1, 7) <> 'sqlite_' AND substr(upper(sql), 1, 14) <> 'CREATE VIRTUAL' ORDER BY name",
-        (TABLE, draws.TABLE, capture_schema.TABLE, capture_schema.STATE),
+        (TABLE, draws.TABLE, applied_log.TABLE, capture_schema.TABLE, capture_schema.STATE),
     )
     return [str(name) for (name,) in rows.fetchall()]
 

@@ -38,6 +38,8 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/environment_files.py": (5, "tests/db/test_environment_files.py"),
     "db/environments.py": (1, "tests/db/test_libpq.py"),
     "db/ops/fence.py": (3, "tests/db/ops/test_fence.py"),
+    "db/transfer/back/players.py": (2, "tests/db/transfer/back/test_back_rounds.py"),
+    "db/transfer/back/session.py": (2, "tests/db/transfer/back/test_back_rounds.py"),
     "db/files/private.py": (4, "tests/db/files/test_files.py"),
     "db/schema/migrate.py": (10, "tests/db/schema/test_migrate.py"),
     "db/schema/unchanged.py": (2, "tests/db/schema/test_migrate.py"),

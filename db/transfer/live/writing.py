@@ -78,9 +78,11 @@ def number(conn: ops.Connection, findings: list[Record], run: str) -> None:
         insert(conn, db_tables.quarantine, numbered)
 
 
-def selecting(table: sa.Table, columns: Sequence[str], keys: Sequence[Key]) -> tuple[sql.Composed, list[list[object]]]:
-    """Return the query of the rows of these primary keys, and its parameters."""
-    key = list(table.primary_key.columns)
+def selecting(
+    table: sa.Table, columns: Sequence[str], keys: Sequence[Key], width: int | None = None
+) -> tuple[sql.Composed, list[list[object]]]:
+    """Return the query of the rows of these primary keys, and its parameters. width: only so many columns of a key."""
+    key = list(table.primary_key.columns)[:width]
     query = sql.SQL("select {} from {} where ({}) in (select * from {})").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)),
         sql.Identifier(table.name),

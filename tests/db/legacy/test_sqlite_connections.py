@@ -20,7 +20,7 @@ from db.legacy import receipts
 from db.samples import builders, seed
 from db.snapshots import legacy as legacy_snapshots
 from db.transfer.live import capture
-from db.transfer.write_back import _writing
+from db.transfer.write_back import open_file, writing
 from game.legacy import fence, sqlite_values
 from game.legacy.numbering import RECEIPTS
 from game.legacy.store import LegacyStore
@@ -84,7 +84,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "db/transfer/rebuild.py _check": (LOOKS,),
     "db/transfer/target.py Target.users_columns": (MEMORY,),
     "db/transfer/target.py default_schema": (MEMORY,),
-    "db/transfer/write_back.py _writing": (DURABLE,),
+    "db/transfer/write_back.py open_file": (DURABLE,),
     "harness/bench/round.py _fill_bags": (SCRATCH,),
     "harness/bench/round.py _row_bytes": (READS,),
     "harness/cli/commands/first_serve.py _say_first_request": (READS,),
@@ -197,7 +197,7 @@ def _number(path: Path) -> None:
 
 def _write_back(path: Path) -> None:
     _fence(path)
-    with _writing(path, PASS) as connection:
+    with closing(open_file(path)) as file, writing(file, str(path), PASS) as connection:
         connection.execute("UPDATE users SET gold = 1")
 
 
@@ -237,7 +237,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "game/legacy/store.py LegacyStore._connect": _play,
     "db/legacy/receipts.py number_all": _number,
     "db/transfer/live/capture.py open_file": _capture,
-    "db/transfer/write_back.py _writing": _write_back,
+    "db/transfer/write_back.py open_file": _write_back,
     "harness/smoke/canaries.py _legacy": _canaries,
     "db/snapshots/legacy.py _put_to_use": _restore,
     "game/legacy/fence.py raise_fence": _fence,

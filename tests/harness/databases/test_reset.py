@@ -85,6 +85,10 @@ def test_a_row_of_any_table_that_begins_empty_is_deleted(
     conn.execute("INSERT INTO ops.proven (run) VALUES ('a run')")
     conn.execute("INSERT INTO ops.lock_holder (run, why, host, pid, backend_pid) VALUES ('a run', 'why', 'here', 1, 1)")
     conn.execute("INSERT INTO ops.fence_passes (schema, pass_sha256) VALUES ('game', 'left behind')")
+    conn.execute("INSERT INTO ops.change_log (log, source) VALUES ('a log', 'users')")
+    conn.execute(
+        "INSERT INTO ops.change_capture (schema, log, run, peer, relations, most) VALUES ('game', '', '', '', '', 1)"
+    )
     for table in ROWS:
         insert(conn, table)
     assert [count(conn, table) for table in before] == [1] * len(before)

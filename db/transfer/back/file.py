@@ -1,0 +1,61 @@
+"""The legacy file that rounds write into: transactions of a bounded size under the fence's pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from db.legacy.source import Source, SourceTable, table_of
+from db.transfer.write_back import open_file, writing
+from game.legacy.codec.mapping import USERS
+from game.legacy.sqlite_values import quote
+
+
+class FileTransactions:
+    """One write transaction after another on a file that is fenced. Not thread-safe; close it."""
+
+    def __init__(self, path: Path, pass_token: str) -> None:
+        self.connection = open_file(path)
+        self.where = str(path)
+        self.tables: dict[str, SourceTable] = {}
+        self.added_columns: list[str] = []
+        self._pass_token = pass_token
+        self._stack = ExitStack()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Begin the first transaction for the block, and commit the last one; rolled back when the block fails."""
+        with self._stack:
+            self._begin()
+            self.reread()
+            self.added_columns = []
+            yield
+
+    def reread(self) -> None:
+        """Read the file's tables again."""
+        self.tables = dict(Source(self.connection, self.where).tables)
+
+    def turn(self) -> None:
+        """Commit what was written, durably, and begin the next transaction."""
+        self._stack.close()
+        self._begin()
+
+    def source(self) -> Source:
+        """Return the file as the open transaction sees it."""
+        source = Source(self.connection, self.where)
+        source.__dict__["tables"] = self.tables
+        return source
+
+    def add_column(self, column: str) -> None:
+        """Make a column of `users` that a command wrote and the file has no place for."""
+        self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
+        self.tables["users"] = table_of(self.connection, "users")
+        self.added_columns.append(column)
+
+    def _begin(self) -> None:
+        self._stack.enter_context(writing(self.connection, self.where, self._pass_token))

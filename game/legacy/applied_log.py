@@ -1,0 +1,42 @@
+"""The change log of Postgres that a fenced legacy file follows, and how many of its rounds the file has.
+
+One row in a table of its own, written in the transaction of each round: a file that is older than what Postgres has
+forgotten is then known by it. Like the fence's table it is no part of the game. It goes when the file is opened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from game.errors import StoreFailure
+
+TABLE = "sudamr_fence_applied"
+
+_MADE = f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), log TEXT NOT NULL, rounds INTEGER NOT NULL)"
+
+
+def read(conn: sqlite3.Connection) -> tuple[str, int] | None:
+    """Return the log's name and the number of its rounds that the file has; None if it follows none."""
+    row = conn.execute(f"SELECT log, rounds FROM main.{TABLE}").fetchone() if exists(conn) else None
+    return None if row is None else (str(row[0]), int(row[1]))
+
+
+def write(conn: sqlite3.Connection, log: str, rounds: int) -> None:
+    """Note it in the open transaction. Raises StoreFailure if the name is taken by something of the game."""
+    if not exists(conn):
+        if conn.execute("SELECT 1 FROM main.sqlite_master WHERE lower(name) = ?", (TABLE,)).fetchone():
+            raise StoreFailure(f"a name that is kept for the rounds of a write-back is taken: {TABLE}")
+        conn.execute(_MADE)
+    conn.execute(f"INSERT OR REPLACE INTO main.{TABLE} VALUES (1, ?, ?)", (log, rounds))
+
+
+def drop(conn: sqlite3.Connection) -> None:
+    """Follow no log any more, in the open transaction."""
+    if exists(conn):
+        conn.execute(f"DROP TABLE main.{TABLE}")
+
+
+def exists(conn: sqlite3.Connection) -> bool:
+    """Return True if the file has our table, and not something else of that name."""
+    table = conn.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
+    return table is not None and table[0] == _MADE
