@@ -182,7 +182,7 @@ def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:
 
 @contextmanager
 def _asking(env: Environment) -> Iterator[ops.Connection]:
-    """Connect for questions, which wait for no lock for long: a stopped migration keeps a table for as long as it is."""
+    """Connect for questions, which wait for no lock for long: a migration that is stopped keeps its tables."""
     with ops.connect(env.target_direct) as conn:
         conn.execute(f"set lock_timeout = '{LOCK_SECONDS:.0f}s'".encode())
         try:

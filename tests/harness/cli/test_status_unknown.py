@@ -383,6 +383,6 @@ def test_status_waits_for_no_session_that_keeps_a_table(
         keeper.execute("lock table users in access exclusive mode")
         kept = ending.look(env)
         assert f"server process {keeper.info.backend_pid}" in kept.unknown[ending.TARGET].why
-        assert "pg_terminate_backend" in kept.next
+        assert "pg_terminate_backend" in kept.unknown[ending.TARGET].do
         keeper.rollback()
     assert ending.look(env).target is not None
