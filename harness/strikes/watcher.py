@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 
 from db.cutover.advice import EnvironmentState, Fence, FenceOwner, PointerTo, Unreachable, advise
 from db.ops import Phase, locks
@@ -58,14 +59,21 @@ class Watcher:
         self._owner = psycopg.connect(owner.conninfo, autocommit=True, application_name=WATCHER)
         self._service = psycopg.connect(service.conninfo, autocommit=True, application_name=WATCHER)
         self._service.execute("set lock_timeout = '20ms'")
+        self._owner.execute("set lock_timeout = '1s'")
         self._legacy = legacy
         self._schema = owner.schema
         self._pointed = pointed
         self._phase: Phase | None = None
 
     def look(self) -> str:
-        """Look once. Return the breach of what has to hold at every instant, in a sentence; "" if there is none."""
-        seen = self._seen()
+        """Look once. Return the breach of what has to hold at every instant, in a sentence; "" if there is none.
+
+        Nothing is seen while a migration has the tables to itself: the run whose statement waits for this look may.
+        """
+        try:
+            seen = self._seen()
+        except LockNotAvailable:
+            return ""
         breach = self._breach(seen)
         self._phase = seen.phase
         return breach
