@@ -70,7 +70,7 @@ def _names(before: Rows, after: Rows) -> Iterator[str]:
 def _table_changes(before: dict[Key, Record], after: dict[Key, Record]) -> TableChanges:
     updates = {}
     for key, record in after.items():
-        if key in before and (columns := _columns_changed(before[key], record)):
+        if key in before and before[key] is not record and (columns := _columns_changed(before[key], record)):
             updates[key] = columns
     return TableChanges(
         deletes={key: record for key, record in before.items() if key not in after},

@@ -18,6 +18,7 @@ LONGEST_SECONDS = 0.5
 """Half of the window's budget. Rounds that no longer shrink are short enough if they take no longer."""
 
 MOST_ROUNDS = 60
+MOST_AHEAD = 6
 LEAST_SHRINKING = 0.9
 STILL = 2
 """So many rounds in a row that shrink by less than a tenth count as not shrinking."""
@@ -58,6 +59,16 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
         before = result
     assert before is not None
     raise _too_fast(context, before, before)
+
+
+def close_in(live: LiveTransfer) -> None:
+    """Apply rounds right before a window until they no longer shrink: the last round has only what came after them."""
+    before = live.run_ahead()
+    for _round in range(1, MOST_AHEAD):
+        result = live.run_ahead()
+        if result.seconds >= before.seconds * LEAST_SHRINKING:
+            return
+        before = result
 
 
 def _too_fast(context: RunContext, before: RoundResult, result: RoundResult) -> LeftToGoOn:

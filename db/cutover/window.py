@@ -53,7 +53,9 @@ class WindowMissed(Failure):
 
 @dataclass(slots=True)
 class Timeline:
-    """The course of a window. began: seconds since 1970; since: monotonic seconds; marks: the end of each part, in ms.
+    """The course of a window, from the moment that its file is locked.
+
+    began: seconds since 1970; since: monotonic seconds; marks: the end of each part, in ms.
 
     observer: called with each part as it ends.
     """
@@ -62,6 +64,10 @@ class Timeline:
     began: float = field(default_factory=time.time)
     since: float = field(default_factory=time.monotonic)
     marks: dict[str, float] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Begin now."""
+        self.began, self.since = time.time(), time.monotonic()
 
     def mark(self, name: str) -> None:
         """Note that this part has ended."""
@@ -110,6 +116,7 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
         )
     context.journal.write("window")
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
+    catching_up.close_in(live)
     line = Timeline(context.config.observer)
     try:
         tool_end.tell(watchdog.WINDOW)
@@ -146,7 +153,7 @@ def _through(context: RunContext, live: LiveTransfer, tool_end: Watchdog, line: 
     run_check = fence_owner.of_this_run(owner, path)
     turn = partial(turning, phases=(Phase.LOADING,), using=live.file, patience_seconds=LOCK_SECONDS)
     with _soon(turn(context, "fenced", owner_check=closing_check, pass_token=context.pass_token)):
-        pass
+        line.begin()  # Up to here players wrote: this waited for its turn among them.
     line.mark("fence")
     with _soon(turn(context, "moved", owner_check=run_check)) as connection:
         line.mark("lock")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,14 +22,25 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from game import idempotency, printable, tables
 from game.chain import Head
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import codec, draws, fence, fence_schema, file_journals, guarding, identity, numbering, sqlite_values
+from game.legacy import (
+    codec,
+    draws,
+    fence,
+    fence_schema,
+    file_journals,
+    guarding,
+    identity,
+    numbering,
+    sqlite_values,
+    write_lock,
+)
 from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
+from game.legacy.write_lock import BUSY, primary_code
 from game.rows import Record, Rows, compare
 from game.unit_of_work import UNWATCHED, Engine, FenceView, LoadedPlayer, StoreStatus, Watch
 
-BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
     {
         sqlite3.SQLITE_CANTOPEN,
@@ -65,10 +76,11 @@ end.
 MOST_CPU_SECONDS = 10.0
 """The CPU time of one transaction: a step can take long by itself, where a value of the file is large."""
 
-PRIMARY_CODE = 0xFF
-"""SQLite's extended result codes keep the primary one in their lowest byte."""
-
 _JOURNALS = {name: journal.name for name, journal in file_journals.TABLES.items()}
+
+
+def _read(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
 
 
 class LegacyStore:
@@ -102,7 +114,7 @@ class LegacyStore:
         if not had:
             raise TryAgain("tx_rolled_back", "other commands of this process kept the file's write lock")
         try:
-            with self._transaction("BEGIN IMMEDIATE", patience_seconds) as connection:
+            with self._transaction(partial(self._lock, patience, fence_pass), patience_seconds) as connection:
                 yield LegacyUnit(connection, fence_pass, self._watch)
         finally:
             self._turn.release()
@@ -120,7 +132,7 @@ class LegacyStore:
         return self._select(player, tables.JOURNALS)
 
     def _select(self, player: str, journals: Iterable[sa.Table], *, open_only: bool = False) -> Rows | None:
-        with self._transaction("BEGIN") as connection:
+        with self._transaction() as connection:
             state = fence.state(connection)
             if state == "moved" or (open_only and state != "open"):
                 raise fence.refusal(state)
@@ -137,7 +149,7 @@ class LegacyStore:
 
     def status(self) -> StoreStatus:
         """Read the store's status. The file's own place is its identity: links are followed."""
-        with self._transaction("BEGIN") as connection:
+        with self._transaction() as connection:
             connection.execute(GAME)
             state = fence.state(connection)
             lacks = homes.homeless() or _lacking(connection)
@@ -146,7 +158,7 @@ class LegacyStore:
 
     def fence_view(self) -> FenceView:
         """Read the fence and whom it names, in one read transaction; see `PairedStore`."""
-        with self._transaction("BEGIN") as connection:
+        with self._transaction() as connection:
             connection.execute(GAME)
             mark = fence.mark(connection)
         named = (None, None) if mark.owner is None else (mark.owner.target, mark.owner.run)
@@ -155,7 +167,7 @@ class LegacyStore:
     def warm(self) -> None:
         """Open the whole pool, and read the file's schema on each connection; see `PairedStore`."""
         with ExitStack() as held:
-            for connection in [held.enter_context(self._transaction("BEGIN")) for _ in range(self._pool_size)]:
+            for connection in [held.enter_context(self._transaction()) for _ in range(self._pool_size)]:
                 connection.execute(GAME)
 
     def close(self) -> None:
@@ -170,7 +182,9 @@ class LegacyStore:
         return cast(DBAPIConnection, connection)
 
     @contextmanager
-    def _transaction(self, begin: str, patience_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
+    def _transaction(
+        self, begin: Callable[[sqlite3.Connection], object] = _read, patience_seconds: float | None = None
+    ) -> Iterator[sqlite3.Connection]:
         """Hold a connection in a transaction, which ends with a rollback unless it was committed."""
         with _translated():
             with self._watch.waiting():
@@ -185,7 +199,7 @@ class LegacyStore:
                 ):
                     yield from self._begun(connection, begin)
             except sqlite3.OperationalError as error:
-                if _code(error) not in BUSY:
+                if primary_code(error) not in BUSY:
                     pooled.invalidate(error)
                 raise
             finally:
@@ -203,11 +217,18 @@ class LegacyStore:
         finally:
             connection.execute(f"PRAGMA busy_timeout={int(self._busy_timeout_seconds * 1000)}")
 
-    def _begun(self, connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+    def _lock(self, patience: float, fence_pass: str | None, connection: sqlite3.Connection) -> None:
+        with self._watch.asking("lock"):
+            write_lock.take(
+                connection, min(patience, self._busy_timeout_seconds), past_the_fence=fence_pass is not None
+            )
+
+    def _begun(
+        self, connection: sqlite3.Connection, begin: Callable[[sqlite3.Connection], object]
+    ) -> Iterator[sqlite3.Connection]:
         """Yield the connection once, within a transaction."""
         try:
-            with self._watch.asking("lock") if begin == "BEGIN IMMEDIATE" else nullcontext():
-                connection.execute(begin)
+            begin(connection)
             yield connection
         except BaseException:  # Whatever ends it, a worker told to stop included, is a rollback; it goes on.
             self._watch.rolled_back()
@@ -351,10 +372,6 @@ def _without_codec_columns(rows: Rows) -> Rows:
     return rows
 
 
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     """Raise SQLite's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
@@ -374,8 +391,8 @@ def _translated() -> Iterator[None]:
 def _failure(error: sqlite3.Error) -> StoreFailure | None:
     if refused := fence.refused_by(error):
         return refused
-    if _code(error) in BUSY:
+    if primary_code(error) in BUSY:
         return TryAgain("tx_rolled_back", str(error))
-    if _code(error) in UNREACHABLE or str(error).startswith(NO_GAME_HERE):
+    if primary_code(error) in UNREACHABLE or str(error).startswith(NO_GAME_HERE):
         return StoreUnavailable(f"the legacy file: {error}")
     return None

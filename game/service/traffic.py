@@ -25,6 +25,9 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """Paths of an operator's probes: never turned away, and logged only if something is wrong."""
 
 LARGEST_BODY = 64 * 1024
+FIRST_AT_ONCE = 3
+"""Held requests that go on together once a store has opened; each that ends lets two follow."""
+
 ASK_AGAIN = "Ask again with the same Idempotency-Key."
 LOGGED = 1000
 """Characters of a path or a detail: both may be as long as a client likes."""
@@ -155,6 +158,7 @@ class Capacity:
         self._now = 0
         self._players: Counter[str] = Counter()
         self._queue: deque[asyncio.Future[None]] = deque()
+        self._allowed = FIRST_AT_ONCE
 
     @property
     def has_queue(self) -> bool:
@@ -169,22 +173,31 @@ class Capacity:
         return True
 
     def leave(self) -> None:
-        """Give a place back, to the first of the queue if there is one."""
-        while self._queue:
-            turn = self._queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+        """Give a place back. If there is a queue, its first may come, and one more than before at once."""
         self._now -= 1
+        if self._queue:
+            self._allowed += 1
+            self._call_up()
 
     def line_up(self) -> asyncio.Future[None]:
         """Join the queue; the future is done when the place is taken. `step_out` ends what is waited for no longer."""
         turn = asyncio.get_running_loop().create_future()
-        if not self._queue and self.enter():
-            turn.set_result(None)
-        else:
-            self._queue.append(turn)
+        self._queue.append(turn)
+        self._call_up()
         return turn
+
+    def _call_up(self) -> None:
+        """Give places to the first of the queue, to FIRST_AT_ONCE in the beginning.
+
+        All at once would share the processor, and so the first of them would end when the last one does.
+        """
+        while self._queue and self._now < min(self._most, self._allowed):
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._now += 1
+                turn.set_result(None)
+        if not self._queue:
+            self._allowed = FIRST_AT_ONCE
 
     def step_out(self, turn: asyncio.Future[None]) -> None:
         """Leave the queue, or the place that was given meanwhile."""

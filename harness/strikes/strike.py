@@ -39,8 +39,9 @@ SHOWN = 3
 MEANWHILE, AFTERWARDS = 2, 3
 """Requests of players at the instant of the strike, and at the end; between them they ask all the time."""
 
+REFUSED = 2
 UNDONE = 4
-CODES = frozenset({0, 1, 2, 3, UNDONE})
+CODES = frozenset({0, 1, REFUSED, 3, UNDONE})
 SERVES = {"players play on SQLite": "legacy", "players play on Postgres": "postgres"}
 _RUNS = itertools.count()
 _NEXT = re.compile(r"invoke (\w+) --env \w+( --offline)?( --abort)?")
@@ -213,6 +214,8 @@ class _Striking:
         self._players, self._watcher = players, watcher
         self._runbook = runbooks()[move.runbook]
         self._wanted: bool | None = None
+        self._refused = False
+        """The move that the operator wanted was refused: what was under way is to be finished first."""
 
     def carry_out(self) -> None:
         """Run, strike, and go on to the end."""
@@ -236,6 +239,10 @@ class _Striking:
                 run.kill()
             self._world.proxy.interceptor = Director()
         self._follow()
+        if self._refused:
+            self._note(Run(self._world, self._move.runbook, abort=False))
+            self._follow()
+        self._judge_end()
 
     def _watchdog_settles(self) -> None:
         """Wait for the moment that a watchdog takes after the death of its tool; an operator is not faster."""
@@ -280,7 +287,8 @@ class _Striking:
         abort = self._move.abort is (self._case.then is Then.AGAIN)
         self._world.proxy.interceptor = Director(watch=self._look)
         wanted = not abort or self._phase() is self._runbook.beyond
-        finished = self._note(Run(self._world, self._move.runbook, abort=abort)) in (0, UNDONE)
+        code = self._note(Run(self._world, self._move.runbook, abort=abort))
+        finished, self._refused = code in (0, UNDONE), code == REFUSED and not abort
         # A stopped run may hold what this one needs: then the next run ends it, one way or the other.
         self._wanted = wanted if finished or self._case.how is not How.STOP else None
         return finished
@@ -296,6 +304,9 @@ class _Striking:
                 break
             name = LIVE if command[1] == OFFLINE and not command[2] else command[1]
             self._note(Run(self._world, name, abort=bool(command[3])))
+
+    def _judge_end(self) -> None:
+        """Judge whether nothing is under way, and whether what the operator wanted was done."""
         seen = ending.look(self._world.env)
         if not isinstance(seen.advice, Settled) or seen.serves not in SERVES:
             self._outcome.dead_ends += 1

@@ -225,12 +225,17 @@ def note_all(conn: sqlite3.Connection, table: CapturedTable) -> None:
         conn.execute(f"INSERT INTO {TABLE}(source) VALUES ({source})")
 
 
-def read(conn: sqlite3.Connection, where: str) -> Dirty:
-    """Return what the log says has changed, in the open read transaction. Raises LogOutgrown if it is full."""
+def read(conn: sqlite3.Connection, where: str, *, after: int = 0) -> Dirty:
+    """Return what the log says has changed, in the open read transaction. Raises LogOutgrown if it is full.
+
+    after: a line; only those that are newer are read.
+    """
     require_room(conn, where)
     dirty = Dirty()
     dirty.top = int(conn.execute(f"SELECT coalesce(max(n), 0) FROM {TABLE}").fetchone()[0])
-    lines = conn.execute(f"SELECT DISTINCT source, position, key, part FROM {TABLE} WHERE n <= ?", (dirty.top,))
+    lines = conn.execute(
+        f"SELECT DISTINCT source, position, key, part FROM {TABLE} WHERE n > ? AND n <= ?", (after, dirty.top)
+    )
     for source, position, key, part in lines:
         if source == PLAYERS and position is not None:
             parts = dirty.players.setdefault(position, set())

@@ -200,7 +200,10 @@ def _fetch(conn: ops.Connection, wanted: Mapping[str, set[int] | None]) -> dict[
 
 
 def _decode(row: _Row, players: dict[str, _Player], nameless: _Player) -> None:
-    decoded = codec.decode_row(row.cells, rowid=row.position, units=row.units)
+    stands = players.get(str(row.cells["id"])) or nameless
+    # Most elements of a document that changed are as the target has them: to read these again costs most of a round.
+    known = codec.known_elements(stands.before, row.cells.keys())
+    decoded = codec.decode_row(row.cells, rowid=row.position, units=row.units, known=known)
     findings = [quarantine_record("", 0, finding) for finding in decoded.findings]
     if not decoded.rows.get(PLAYERS):
         _add(nameless.after, decoded.rows)
@@ -217,7 +220,17 @@ def _decode(row: _Row, players: dict[str, _Player], nameless: _Player) -> None:
     unread: dict[Key, Record] = {
         (str(one["key"]), str(one["column_name"])): {} for one in player.new if one["path"] == "$"
     }
-    _check(row, codec.encode_row(Rows({**player.after, codec.UNREAD: unread}), row.columns))
+    _check(row, codec.encode_row(Rows({**player.after, codec.UNREAD: unread}), row.columns, known=decoded.known))
+    _keep_known(player, decoded.known)
+
+
+def _keep_known(player: _Player, known: Collection[tuple[str, Key]]) -> None:
+    """Have both states share the records that are equal: to compare a record with itself costs nothing."""
+    for name, key in known:
+        before, after = player.before.get(name, {}).get(key), player.after[name][key]
+        # All values of such a record were taken from what stands there, but for its place and its flag.
+        if before == after:
+            player.after[name][key] = before
 
 
 def _merge(player: _Player, row: _Row, decoded: Rows, findings: list[Record]) -> None:

@@ -76,21 +76,34 @@ class Rounds:
         self.transaction = transaction
         self._known: _Known | None = None
         self._epoch: str | None = None
+        self._taken = 0
+        """The newest line of the log that the target has. Older ones may stand on the log still; nobody needs them."""
+
+    def begin(self) -> None:
+        """Forget what the target has: it was emptied, or the log is a new one."""
+        self._taken = 0
 
     def run_once(self, file: sqlite3.Connection) -> RoundResult:
         """Read in a snapshot of its own, apply, and delete the lines that were applied. Raises LogOutgrown."""
         capture.require_room(file, self.where)
         if self.lacking(file):
             capture.see_to(file, self.where)
-        file.execute("BEGIN")
-        try:
-            result = self.apply(file)
-        finally:
-            file.execute("ROLLBACK")
+        result = self.run_ahead(file)
         if result.top:
             with capture.writing(file):
                 capture.forget(file, result.top, self.where)
         return result
+
+    def run_ahead(self, file: sqlite3.Connection) -> RoundResult:
+        """Read in a snapshot of its own and apply; the lines stay on the log, so this waits for no writer.
+
+        The next round passes over them. Raises LogOutgrown.
+        """
+        file.execute("BEGIN")
+        try:
+            return self.apply(file)
+        finally:
+            file.execute("ROLLBACK")
 
     def lacking(self, file: sqlite3.Connection) -> list[str]:
         """List the tables that lack a trigger of capture's, or have one that is otherwise; the log, if it is full."""
@@ -117,7 +130,7 @@ class Rounds:
     def _apply(self, file: sqlite3.Connection, transaction: Transaction) -> RoundResult:
         began = time.monotonic()
         source = self._source(file, transaction)
-        dirty = capture.read(file, self.where)
+        dirty = capture.read(file, self.where, after=self._taken)
         applied = players.apply(source, self.conn, dirty.players, run=self.run, transaction=transaction)
         self._note_lines_of(source, dirty, applied)
         written = applied.rows
@@ -128,6 +141,8 @@ class Rounds:
                 written += self._others(source, dirty, small)
                 if applied.added:
                     lines.give_heads(self.conn, applied.added)
+        if transaction is not nullcontext:  # Else the caller commits, or does not.
+            self._taken = dirty.top
         return RoundResult(dirty.top, applied.players, dirty.count, written, time.monotonic() - began, began)
 
     def _source(self, file: sqlite3.Connection, transaction: Transaction) -> Source:

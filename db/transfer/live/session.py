@@ -109,6 +109,7 @@ class LiveTransfer:
             if other == (True,):
                 names = ", ".join(table.name for table in (*tables.ALL, *db_tables.ALL))
                 self.conn.execute(f"truncate {names}".encode())
+        self.rounds.begin()
         return log
 
     def _require_empty(self) -> None:
@@ -145,6 +146,11 @@ class LiveTransfer:
         """Apply what changed since the last round. Raises LogOutgrown, see `require_room`."""
         with self._bounded():
             return self.rounds.run_once(self.file)
+
+    def run_ahead(self) -> RoundResult:
+        """Apply what changed since the last round, and wait for nobody; see `Rounds.run_ahead`."""
+        with self._bounded():
+            return self.rounds.run_ahead(self.file)
 
     def require_room(self) -> None:
         """Raise LogOutgrown if the log is full: capture is off then. To be asked wherever no round runs for long."""

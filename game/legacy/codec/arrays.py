@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 
 from game.json_text import SPACE, JsonPart, Unreadable, check_size, dumps, loads, parts, skip
@@ -31,11 +32,26 @@ PRIVATE = MARK
 """Begins the names of forms and layouts among a player's cells; no column is called so."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownElement:
+    """An element that was read before. record: what its text reads as, without its place."""
+
+    text: str
+    record: Record
+
+
+KnownTexts: TypeAlias = Mapping[str, KnownElement]
+"""The known elements of one document, by their text."""
+
+NONE_KNOWN: KnownTexts = MappingProxyType({})
+
+
 @dataclass(slots=True)
 class ArrayRecords:
     """A document taken apart. units: its elements, one at least; unreadable: (place, what, source text).
 
     refuses: an element that commands could overwrite can't be read, so commands on the document are refused.
+    known: the elements that were not read again, by position.
     """
 
     units: int
@@ -43,6 +59,7 @@ class ArrayRecords:
     unreadable: list[tuple[int, Unreadable, str]] = field(default_factory=list)
     layout: str | None = None
     refuses: bool = False
+    known: dict[int, KnownElement] = field(default_factory=dict)
 
 
 def private(column: str) -> str:
@@ -99,7 +116,13 @@ def object_again(cell: Cell, document: Document, record: Mapping[str, Value]) ->
     return write_object(None, document, record)
 
 
-def read_array(cell: Cell, shape: Elements, units: int | None, check: ElementCheck | None = None) -> ArrayRecords:
+def read_array(
+    cell: Cell,
+    shape: Elements,
+    units: int | None,
+    check: ElementCheck | None = None,
+    known: KnownTexts = NONE_KNOWN,
+) -> ArrayRecords:
     """Read an array of objects; the first that they need is their key. Raises Unreadable if the whole can't be read.
 
     `check` may still refuse an element that was read; its key counts as there, so that one like it is a repetition.
@@ -108,16 +131,20 @@ def read_array(cell: Cell, shape: Elements, units: int | None, check: ElementChe
     keys: set[Value] = set()
     nothing = shape.absent
 
-    def element(part: JsonPart) -> Record:
-        record = {**nothing, **_element(text, part, shape, keys)}
+    def element(part: JsonPart, seen: Record | None) -> Record:
+        record = {**nothing, **_element(text, part, shape)} if seen is None else dict(seen)
+        key = record[shape.needs[0]]
+        if key in keys:
+            raise Unreadable(f"repeated_{shape.needs[0]}", f"the {shape.needs[0]} occurs twice in this document")
+        keys.add(key)
         if check is not None:
             check(part.value, record)
         return record
 
-    return _read_parts(text, elements, array, element)
+    return _read_parts(text, elements, array, element, known)
 
 
-def read_entries(cell: Cell, document: Document, units: int | None) -> ArrayRecords:
+def read_entries(cell: Cell, document: Document, units: int | None, known: KnownTexts = NONE_KNOWN) -> ArrayRecords:
     """Read an object of objects; a record's form is the whole entry's. Raises Unreadable if the whole can't be read.
 
     If an entry whose key commands write can't be read, commands are refused: a second entry with the key would hide
@@ -127,9 +154,11 @@ def read_entries(cell: Cell, document: Document, units: int | None) -> ArrayReco
     last = {part.key: part for part in entries}
     nothing = document.absent
 
-    def entry(part: JsonPart) -> Record:
+    def entry(part: JsonPart, seen: Record | None) -> Record:
         if last[part.key] is not part:
             raise Unreadable("repeated_key", "the key occurs again further on")
+        if seen is not None:
+            return dict(seen)
         try:
             values: Record = {document.key: readers.key(part.key, ""), **_inner(text, part, document.fields)}
         except Unreadable:
@@ -138,22 +167,23 @@ def read_entries(cell: Cell, document: Document, units: int | None) -> ArrayReco
         values["form"] = text[part.start : part.value_start] + str(values["form"])
         return {**nothing, **values}
 
-    return _read_parts(text, entries, array, entry)
+    return _read_parts(text, entries, array, entry, known)
 
 
 def element_texts(shape: Elements, records: Iterable[Record]) -> list[tuple[int, str]]:
     """Return each element's position and JSON text."""
-    columns, keys, new = shape.columns, shape.keys, shape.new_form
-    return [(position(record), fill(form_of(record, new), columns, record, keys)) for record in records]
+    return [(position(record), element_text(shape, record)) for record in records]
 
 
-def entry_texts(document: Document, records: Iterable[Record]) -> list[tuple[int, str]]:
-    """Return each entry's position and JSON text: its key, and its object."""
-    columns, keys, new = document.columns, document.keys, document.new_form
-    return [
-        (position(record), fill(form_of(record, f"{dumps(record[document.key])}:{new}"), columns, record, keys))
-        for record in records
-    ]
+def element_text(shape: Elements, record: Record) -> str:
+    """Return the element's JSON text."""
+    return fill(form_of(record, shape.new_form), shape.columns, record, shape.keys)
+
+
+def entry_text(document: Document, record: Record) -> str:
+    """Return the entry's JSON text: its key, and its object."""
+    new = f"{dumps(record[document.key])}:{document.new_form}"
+    return fill(form_of(record, new), document.columns, record, document.keys)
 
 
 def write_array(texts: list[tuple[int, str]], layout: str | None, brackets: str = "[]") -> str:
@@ -196,33 +226,36 @@ def opened_parts(cell: Cell, bracket: str, name: str, units: int | None) -> tupl
 
 
 def _read_parts(
-    text: str, elements: list[JsonPart], array: ArrayRecords, read: Callable[[JsonPart], Record]
+    text: str,
+    elements: list[JsonPart],
+    array: ArrayRecords,
+    read: Callable[[JsonPart, Record | None], Record],
+    known: KnownTexts,
 ) -> ArrayRecords:
     pieces: list[tuple[JsonPart, int | str]] = []
     for place, part in enumerate(elements):
+        raw = text[part.start : part.end]
+        seen = known.get(raw)
         try:
-            record = read(part)
+            record = read(part, None if seen is None else seen.record)
         except Unreadable as trouble:
-            raw = text[part.start : part.end]
             array.unreadable.append((place, trouble, raw))
             pieces.append((part, raw))
             continue
         record["position"] = place * STEP
+        if seen is not None:
+            array.known[place * STEP] = seen
         array.records.append(record)
         pieces.append((part, place * STEP))
     array.layout = _layout_of(text, pieces)
     return array
 
 
-def _element(text: str, part: JsonPart, shape: Elements, keys: set[Value]) -> Record:
+def _element(text: str, part: JsonPart, shape: Elements) -> Record:
     record = _inner(text, part, shape.fields)
     for need in shape.needs:
         if need not in record:
             raise Unreadable(f"without_{need}", f"the element has no {need}")
-    key = record[shape.needs[0]]
-    if key in keys:
-        raise Unreadable(f"repeated_{shape.needs[0]}", f"the {shape.needs[0]} occurs twice in this document")
-    keys.add(key)
     return record
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from game.json_text import Unreadable
 from game.legacy import sqlite_values
 from game.legacy.codec import arrays, equipment, name_arrays, quests
-from game.legacy.codec.arrays import ArrayRecords
+from game.legacy.codec.arrays import ArrayRecords, KnownTexts
 from game.legacy.codec.decoded import NOTHING, Decoded, Finding
 from game.legacy.codec.document import Document, DocumentShape, QuarantineKind, RowMapping
 from game.legacy.codec.scalar import Scalar
@@ -22,11 +22,19 @@ from game.rules.json_columns import UNREADABLE_KEY, UNREADABLE_STATUS
 class RowDecoder:
     """Decodes one row; each method takes documents of one shape from the row to rows and cells."""
 
-    def __init__(self, row: Mapping[str, Cell], player: str, units: Mapping[str, int], mapping: RowMapping) -> None:
+    def __init__(
+        self,
+        row: Mapping[str, Cell],
+        player: str,
+        units: Mapping[str, int],
+        mapping: RowMapping,
+        known: Mapping[str, KnownTexts],
+    ) -> None:
         self.row = row
         self.player = player
         self.units = units
         self.mapping = mapping
+        self.known = known
         self.cells: dict[str, Cell] = {}
         self.names: dict[str, list[str] | None] = {}
         self.user: Record = {"id": player}
@@ -116,10 +124,12 @@ class RowDecoder:
         self._keep_cell(document.column)
 
     def _array(self, document: Document) -> None:
-        self._elements(document, lambda cell, units: arrays.read_array(cell, document, units, document.check))
+        known = self.known.get(document.column, arrays.NONE_KNOWN)
+        self._elements(document, lambda cell, units: arrays.read_array(cell, document, units, document.check, known))
 
     def _entries(self, document: Document) -> None:
-        self._elements(document, lambda cell, units: arrays.read_entries(cell, document, units))
+        known = self.known.get(document.column, arrays.NONE_KNOWN)
+        self._elements(document, lambda cell, units: arrays.read_entries(cell, document, units, known))
 
     def _slots(self, document: Document) -> None:
         bag = self.mapping.by_column[document.worn]
@@ -165,7 +175,10 @@ class RowDecoder:
         elif not array.records and cell != document.empty:
             self.cells[column] = cell
         for record in array.records:
-            records[self.player, str(record[document.key])] = {"user_id": self.player, **record}
+            key = self.player, str(record[document.key])
+            records[key] = {"user_id": self.player, **record}
+            if (seen := array.known.get(arrays.position(record))) is not None:
+                self.out.known[document.table, key] = seen
         if array.refuses:
             self._refuse_commands(document)
 

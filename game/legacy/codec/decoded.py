@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from game.legacy import sqlite_values
+from game.legacy.codec.arrays import KnownElement
 from game.legacy.codec.document import QuarantineKind
 from game.legacy.sqlite_values import Cell
-from game.rows import Record, Rows
+from game.rows import Key, Record, Rows
 
 NOTHING: frozenset[Cell] = frozenset((None, "", "null", "{}", "[]"))
 """The cells that the legacy service writes for "nothing": read alike, and each kept as it is."""
@@ -36,11 +37,15 @@ class Finding:
 
 @dataclass(slots=True)
 class Decoded:
-    """One decoded legacy row. counts: units by column, a cell or each element of a document taken apart."""
+    """One decoded legacy row. counts: units by column, a cell or each element of a document taken apart.
+
+    known: the records, by table and key, whose element was known and not read again.
+    """
 
     rows: Rows
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    known: dict[tuple[str, Key], KnownElement] = field(default_factory=dict)
 
     def quarantined(self) -> Counter[str]:
         """Count the units with a finding, by column."""

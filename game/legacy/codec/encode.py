@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 from game.legacy.codec import arrays, equipment, name_arrays, quests
+from game.legacy.codec.arrays import KnownElement
 from game.legacy.codec.document import Document, DocumentShape, RowMapping
 from game.legacy.codec.forms import fill
 from game.legacy.codec.scalar import Scalar
 from game.legacy.sqlite_values import Cell
-from game.rows import Record, Rows, Value
+from game.rows import Key, Record, Rows, Value
 from game.rules.json_columns import UNREADABLE_KEY, UNREADABLE_STATUS
 
 UNREAD = "unread"
@@ -20,11 +21,14 @@ UNREAD = "unread"
 class RowEncoder:
     """Encodes one row; each method writes documents of one shape."""
 
-    def __init__(self, rows: Rows, kept: dict[str, Cell], mapping: RowMapping) -> None:
+    def __init__(
+        self, rows: Rows, kept: dict[str, Cell], mapping: RowMapping, known: Mapping[tuple[str, Key], KnownElement]
+    ) -> None:
         (self.user,) = rows["users"].values()
         self.rows = rows
         self.kept = kept
         self.mapping = mapping
+        self.known = known
 
     def run(self, wanted: frozenset[str] | None) -> dict[str, Cell]:
         """Encode the columns that the player's tables have values for, and every kept cell; all, or the wanted ones."""
@@ -54,16 +58,27 @@ class RowEncoder:
         return arrays.write_object(form if isinstance(form, str) else None, document, self.user)
 
     def _array(self, row: dict[str, Cell], document: Document) -> None:
-        records = self._records(document.table)
+        texts = [(arrays.position(record), text) for _key, record, text in self.elements(document)]
+        self._write(row, document, arrays.write_array(texts, self._layout(document), document.empty))
+
+    _entries = _array
+
+    def elements(self, document: Document) -> Iterator[tuple[Key, Record, str]]:
+        """Yield key, record and text of each element of an array or of entries; the record has its flag."""
+        write = arrays.entry_text if document.shape == "entries" else arrays.element_text
+        records = self._by_key(document.table)
+        flag = ""
         if document.worn_by:
             flag, kept = document.flags
             named = {one["item_id"] for one in self._records(self.mapping.by_column[document.worn_by].table)}
-            records = [{**one, flag: one["id"] in named if one.get(kept) is None else one[kept]} for one in records]
-        self._write(row, document, arrays.write_array(arrays.element_texts(document, records), self._layout(document)))
-
-    def _entries(self, row: dict[str, Cell], document: Document) -> None:
-        texts = arrays.entry_texts(document, self._records(document.table))
-        self._write(row, document, arrays.write_array(texts, self._layout(document), document.empty))
+            records = {
+                key: {**one, flag: one["id"] in named if one.get(kept) is None else one[kept]}
+                for key, one in records.items()
+            }
+        for key, record in records.items():
+            known = self.known.get((document.table, key))
+            is_known = known is not None and (not flag or known.record[flag] == record[flag])
+            yield key, record, known.text if known is not None and is_known else write(document, record)
 
     def _slots(self, row: dict[str, Cell], document: Document) -> None:
         text = equipment.write_equipment(self._records(document.table), self._layout(document))
@@ -107,8 +122,11 @@ class RowEncoder:
             row[name] = self._scalar(name, scalar, record[scalar.column])
 
     def _records(self, table: str) -> list[Record]:
+        return list(self._by_key(table).values())
+
+    def _by_key(self, table: str) -> dict[Key, Record]:
         """Return the table's records, without the one that marks its document as unreadable."""
-        return [record for key, record in self.rows.get(table, {}).items() if key[-1] != UNREADABLE_KEY]
+        return {key: record for key, record in self.rows.get(table, {}).items() if key[-1] != UNREADABLE_KEY}
 
     def _layout(self, document: Document) -> str | None:
         return self._private(document.column)

@@ -139,14 +139,13 @@ def fill(form: str, fields: Mapping[str, Field], record: Mapping[str, Value], ke
         seen.add(column)
         pieces[index] = written(fields[column], record.get(column), raw)
     text = "".join(pieces)
+    added: list[str] = []
     for column, field in fields.items():
-        if column not in keys and column not in seen and record.get(column, field.absent) != field.absent:
+        if column in seen or record.get(column, field.absent) == field.absent:
+            continue
+        if column not in keys:
             raise ValueError(f"the source has no place for {column}, and no command may make one")
-    added = [
-        f"{dumps(key)}:{fields[column].write(record.get(column))}"
-        for column, key in keys.items()
-        if column not in seen and record.get(column, fields[column].absent) != fields[column].absent
-    ]
+        added.append(f"{dumps(keys[column])}:{field.write(record.get(column))}")
     return with_entries(text, added) if added else text
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from game import json_text
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import BadText, Cell
+from tests.game.legacy.under_way_rows import assert_known_alike
 
 ITEM = {
     "id": "item-1",
@@ -83,6 +84,7 @@ def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
     assert {
         column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
     } == {}
+    assert_known_alike(row, decoded)
     return decoded
 
 

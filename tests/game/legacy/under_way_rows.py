@@ -8,7 +8,8 @@ from typing import Any
 
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import Cell
-from game.rows import Record, Rows
+from game.rows import Record, Rows, compare
+from game.rules.json_columns import UNREADABLE_KEY
 
 QUEST = {
     "id": "q1",
@@ -61,7 +62,22 @@ def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
     } == {}
     for column, count in decoded.quarantined().items():
         assert count <= decoded.counts[column]
+    assert_known_alike(row, decoded)
     return decoded
+
+
+def assert_known_alike(row: dict[str, Cell], decoded: codec.Decoded) -> None:
+    """Assert that elements that are known are decoded and encoded as those that are read."""
+    known = codec.known_elements(decoded.rows, row.keys())
+    counts = {column: decoded.counts[column] for column in codec.TAKEN_APART if column in row}
+    again = codec.decode_row(row, rowid=7, units=counts, known=known)
+    assert compare(decoded.rows, again.rows) == {}
+    assert (again.findings, again.counts) == (decoded.findings, decoded.counts)
+    for name in ("user_inventory", "user_mail", "user_missions"):
+        read = {(name, key) for key in again.rows.get(name, {}) if key[1] != UNREADABLE_KEY}
+        assert read <= again.known.keys()
+    written = codec.encode_row(again.rows, tuple(row), known=again.known)
+    assert all(sqlite_values.same(row[column], written[column]) for column in row)
 
 
 def counted(row: dict[str, Cell]) -> list[str]:

@@ -1,0 +1,55 @@
+"""The places of requests at work, and the queue of those that were held: a few go on first, then ever more at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from game.service.traffic import FIRST_AT_ONCE, Capacity
+
+MANY = 12
+
+
+@pytest.mark.parametrize("most", [1, FIRST_AT_ONCE, 40])
+def test_a_queue_goes_on_in_its_order_a_few_first_and_never_more_than_there_are_places(most: int) -> None:
+    async def life() -> None:
+        room = Capacity(most=most, share=1)
+        turns = [room.line_up() for _ in range(MANY)]
+        at_once, gone = min(most, FIRST_AT_ONCE), 0
+        while gone < MANY:
+            called = sum(turn.done() for turn in turns)
+            assert [turn.done() for turn in turns] == [True] * called + [False] * (MANY - called)
+            assert called - gone == min(most, at_once, MANY - gone)
+            assert room.has_queue is (called < MANY)
+            room.leave()
+            gone, at_once = gone + 1, at_once + 1
+        assert all(room.enter() for _ in range(most))
+        assert not room.enter()
+
+    asyncio.run(life())
+
+
+def test_who_steps_out_gives_his_turn_to_the_next() -> None:
+    async def life() -> None:
+        room = Capacity(most=MANY, share=1)
+        turns = [room.line_up() for _ in range(FIRST_AT_ONCE + 3)]
+        waiting = turns[FIRST_AT_ONCE:]
+        room.step_out(waiting[0])
+        room.step_out(turns[0])
+        assert waiting[0].cancelled()
+        assert waiting[1].done()
+
+    asyncio.run(life())
+
+
+def test_a_later_queue_begins_with_a_few_again() -> None:
+    async def life() -> None:
+        room = Capacity(most=MANY, share=1)
+        for _turn in range(2):
+            turns = [room.line_up() for _ in range(MANY)]
+            assert sum(turn.done() for turn in turns) == FIRST_AT_ONCE
+            for _ in turns:
+                room.leave()
+
+    asyncio.run(life())
