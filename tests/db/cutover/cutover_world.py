@@ -22,7 +22,7 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db import environments, ops, transfer, web
-from db.cutover import moves, pointer, rollback, services
+from db.cutover import moves, pointer, services
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
 from db.cutover.report import RunReport
@@ -241,7 +241,7 @@ def run_rollback(
     env: Environment, *, discard_writes: bool = False, accept_loss: int | None = None, **options: Any
 ) -> RunReport:
     """Run the rollback; options: of RunConfig."""
-    return rollback.run(env, RunConfig(**options), discard_writes=discard_writes, accept_loss=accept_loss)
+    return moves.roll_back(env, RunConfig(**options), discard_writes=discard_writes, accept_loss=accept_loss)
 
 
 def _die(
