@@ -80,9 +80,9 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     line = Timeline(context.config.observer)
     committed = False
     try:
-        tool_end.tell(watchdog.WINDOW)
         with _without_collections():
             with _locked(context, line):
+                tool_end.tell(watchdog.WINDOW)  # Not before the lock: attempts may take longer than a window may last.
                 facts |= _last_moments(context, back, tool_end, line)
             committed = True
             line.mark("returned")
