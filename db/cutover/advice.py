@@ -227,7 +227,8 @@ def _live(state: EnvironmentState) -> Advice:
 
 def _back_on_legacy(state: EnvironmentState, command: OperatorCommand, opens: str, serves: str) -> Advice:
     """Return the advice where players belong on the legacy file. opens, serves: what the command still has to do."""
-    if state.legacy is Fence.MOVED:
+    returned = state.phase is Phase.RETURNED and state.owner is FenceOwner.THIS_RUN  # By a live rollback.
+    if state.legacy is Fence.MOVED and not returned:
         return _lift_lost(command)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(command, opens)

@@ -35,6 +35,7 @@ from db.ops import fence
 from db.processes import operator
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
+from db.transfer.back.session import LiveWriteBack
 from db.transfer.live.session import LiveTransfer
 from game.errors import StoreFailure
 from game.legacy import identity, sqlite_values
@@ -103,9 +104,9 @@ class RunConfig:
 class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
-    lifting: this process has sent the transaction of the point of no return. live: the live copy of this process, once
-    one was opened. instant: the session that holds the snapshot of Postgres taken in the window. proven_at: when this
-    process proved the live copy last, monotonic seconds.
+    lifting: this process has sent the transaction of the point of no return. live, back: the live copy or the live
+    write-back of this process, once one was opened. instant: the session that holds the snapshot of Postgres taken in
+    the window. proven_at: when this process proved the live copy last, monotonic seconds.
     """
 
     verb: str
@@ -118,6 +119,7 @@ class RunContext:
     predicted_seconds: float | None = None
     lifting: bool = False
     live: LiveTransfer | None = field(default=None, repr=False)
+    back: LiveWriteBack | None = field(default=None, repr=False)
     instant: Instant | None = field(default=None, repr=False)
     proven_at: float | None = None
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)

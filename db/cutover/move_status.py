@@ -72,9 +72,16 @@ class MoveStatus:
         """Return True if the file says moved to this database while Postgres is not live: a failover lost the lift.
 
         A standby may be older than the whole attempt, so the phase may be any other. A rollback leaves no such state:
-        it fences the file anew before it returns.
+        an offline one fences the file anew before it returns, and a live one is the run of the phase and of the fence.
         """
-        return self.phase is not Phase.LIVE and self.legacy == "moved" and self.of_this_game
+        moved = self.phase is not Phase.LIVE and self.legacy == "moved" and self.of_this_game
+        return moved and not self.returned_moved
+
+    @property
+    def returned_moved(self) -> bool:
+        """Return True if a live rollback has returned and has still to open the file."""
+        owner = self.mark.owner
+        return self.phase is Phase.RETURNED and owner is not None and owner.run == self.run
 
     @property
     def of_this_game(self) -> bool:
@@ -177,7 +184,9 @@ def require_same(env: Environment, before: MoveStatus, refuse: Refuse) -> None:
     now = read_status(env)
     refuse(now, env)
     if now != before:
-        settled = dataclasses.replace(now, mark=before.mark) == before and before.mark.state == "fenced"
+        settled = dataclasses.replace(now, mark=before.mark) == before and (
+            before.mark.state == "fenced" or before.returned_moved
+        )
         changed = Refusal(
             f"the phase {before.phase} of run {before.run}, and both fences, as they were a moment ago",
             f"the phase {now.phase} of run {now.run}, the legacy file {now.legacy}, Postgres {now.target}",

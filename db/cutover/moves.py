@@ -1,4 +1,4 @@
-"""Chooses the runbook of a cutover: live, or offline where the operator says so. An attempt keeps the one it has."""
+"""Chooses the runbook of a move: live, or offline where the operator says so. An attempt keeps the one it has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from functools import partial
 
 from db import ops
-from db.cutover import cutover, engine, live, preflight, refusals
+from db.cutover import back, cutover, engine, live, preflight, refusals, rollback
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig, RunContext
 from db.cutover.live_checks import live_checks
@@ -37,6 +37,18 @@ def cut_over(env: Environment, config: RunConfig, *, evidence: Evidence) -> RunR
             live.LIVE_CUTOVER, refuse=_refuse_live, preflight=partial(_before_live, evidence=evidence)
         )
     return engine.run(env, runbook, config)
+
+
+def roll_back(
+    env: Environment, config: RunConfig, *, discard_writes: bool = False, accept_loss: int | None = None
+) -> RunReport:
+    """Move the game back to the legacy file: live unless config.offline. Raises what `engine.run` raises.
+
+    An abort undoes either. discard_writes, accept_loss: see `rollback.run`, which is offline.
+    """
+    if config.offline or config.abort or discard_writes:
+        return rollback.run(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
+    return engine.run(env, back.LIVE_ROLLBACK, config)
 
 
 def _before_live(context: RunContext, evidence: Evidence) -> tuple[PreflightCheck, ...]:

@@ -22,6 +22,7 @@ from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
 from game.legacy import draws, file_journals, sqlite_values
+from game.legacy.fence_schema import Owner
 
 NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
 
@@ -209,11 +210,13 @@ def switch_forward(context: RunContext) -> dict[str, Any]:
 def lift(context: RunContext) -> None:
     """Close the legacy file, then lift Postgres: in this order the two never both take writes.
 
+    The file names the cutover's run again: by that the rounds of a live rollback know that the log leads on from it.
     Repeated even if it looks done, so that it waits for a paused run that still holds the file's write lock.
     """
     was_open = fence.recorded_state(context.conn) == "open"
     owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-    turn(context, "moved", phases=(Phase.LIVE,), owner_check=owner_check)
+    run = ops.phase_run(context.conn) or context.journal.run
+    turn(context, "moved", phases=(Phase.LIVE,), owner_check=owner_check, owner=Owner(run, context.owner.target))
     fence.lift(context.conn)
     if not was_open:  # Else read-only ended when an earlier run lifted it.
         context.journal.write(READ_ONLY_ENDS)

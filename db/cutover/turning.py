@@ -23,7 +23,7 @@ from game.errors import StoreUnavailable
 from game.legacy import draws, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.legacy.fence import OwnerCheck
-from game.legacy.fence_schema import FenceMark
+from game.legacy.fence_schema import FenceMark, Owner
 from game.unit_of_work import FenceState
 
 
@@ -37,13 +37,17 @@ def turning(
     pass_token: str | None = None,
     using: sqlite3.Connection | None = None,
     patience_seconds: float = legacy_fence.PATIENCE_SECONDS,
+    owner: Owner | None = None,
+    renews: bool = True,
 ) -> Iterator[sqlite3.Connection]:
     """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
     phases: the phases in which the fence may be turned. owner_check: see db.cutover.fence_owner.
     using: a connection that knows the file already, for a window; by default one is opened.
+    owner: of the fence; by default this run.
     A file that said moved gets a new draw epoch (`game.legacy.draws`): players played elsewhere since, and remember
-    which requests won there. What carries their writes back brings the epoch back with them.
+    which requests won there. What carries their writes back brings the epoch back with them. renews: False where that
+    was done already.
     Raises Failure if the lock is lost, the phase is another, or other processes keep the file locked; the file is then
     unchanged.
     """
@@ -60,12 +64,12 @@ def turning(
                 connection,
                 to,
                 pass_token=pass_token,
-                owner=context.owner,
+                owner=owner or context.owner,
                 check=check,
                 patience_seconds=patience_seconds,
             ),
         ):
-            if to != "moved" and legacy_fence.state(connection) == "moved":
+            if renews and to != "moved" and legacy_fence.state(connection) == "moved":
                 draws.renew(connection)
             yield connection
     except StoreUnavailable as error:
@@ -84,9 +88,10 @@ def turn(
     phases: tuple[Phase, ...],
     owner_check: OwnerCheck,
     pass_token: str | None = None,
+    owner: Owner | None = None,
 ) -> None:
     """Turn the fence at once; see `turning`."""
-    with turning(context, to, phases=phases, owner_check=owner_check, pass_token=pass_token):
+    with turning(context, to, phases=phases, owner_check=owner_check, pass_token=pass_token, owner=owner):
         pass
 
 

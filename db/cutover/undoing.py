@@ -168,7 +168,8 @@ def finishing(context: RunContext) -> Iterator[None]:
 
     A Refusal would say that nothing was changed, though players play on the other store by then.
     """
-    finish = f"Then finish it: invoke {context.verb} --env {context.env.name}"
+    live = " --live" if context.verb == "rollback" and not context.config.offline else ""
+    finish = f"Then finish it: invoke {context.verb} --env {context.env.name}{live}"
     try:
         yield
     except (Failure, Refusal) as error:

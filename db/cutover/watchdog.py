@@ -25,7 +25,7 @@ from typing import IO
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from db.cutover import cutover_steps, fence_owner
+from db.cutover import cutover_steps, fence_owner, returning
 from db.cutover.context import FAILURES, READ_ONLY_ENDS, RunConfig
 from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
@@ -51,12 +51,15 @@ WINDOW, SENT, OVER, READY = b"w", b"s", b"o", b"ready\n"
 class Guarded:
     """The run that the watchdog guards: its environment, the folder of its journal, and the owner of its fences.
 
-    longest_seconds: the watchdog ends a tool that writes nothing for so long inside a window.
+    verb: of the move; in the window of a rollback the file is opened only once Postgres says returned, and a tool that
+    dies before that leaves Postgres open. longest_seconds: the watchdog ends a tool that writes nothing for so long
+    inside a window.
     """
 
     env: Environment
     folder: Path
     owner: Owner
+    verb: str = "cutover"
     longest_seconds: float = field(default_factory=lambda: LONGEST_SECONDS)
 
 
@@ -133,6 +136,9 @@ def settle(guarded: Guarded, *, sent: bool) -> int:
     began = time.monotonic()
     journal = Journal(guarded.folder)
     found = f"the tool gone {'after' if sent else 'before'} the point of no return was sent"
+    if not sent and guarded.verb == "rollback":
+        journal.write("watchdog", found=found, nothing="Postgres is open")
+        return 0
     retrying = Retrying(  # A server that recovers, a lock that is still held, a disk that is full.
         retry=retry_if_exception_type((ToolError, *FAILURES)),
         stop=stop_after_delay(SETTLE_SECONDS),
@@ -153,10 +159,13 @@ def settle(guarded: Guarded, *, sent: bool) -> int:
 
 def _settle_sent(guarded: Guarded) -> Phase:
     config = RunConfig(smoke=_unplayed, folder=guarded.folder.parent)
-    context = config.new_context("cutover", guarded.env, run=guarded.folder.name)
+    context = config.new_context(guarded.verb, guarded.env, run=guarded.folder.name)
     with context.locked(lambda: None):
         phase = context.phase()
-        if phase is Phase.LIVE:
+        if guarded.verb == "rollback":
+            if phase is Phase.RETURNED:
+                returning.open_file(context)
+        elif phase is Phase.LIVE:
             cutover_steps.go_live(context)
         elif phase in (Phase.LOADING, Phase.ABORTED):
             open_again(guarded.env, guarded.owner)

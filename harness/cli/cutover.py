@@ -59,17 +59,19 @@ def cutover(
 
 @task(
     help={
+        "live": "let players play on Postgres until a window of some tens of ms",
         "discard-writes": "leave on Postgres what players did; alone, it says how many to --accept-loss",
         "accept-loss": "how many writes are given up; must equal what is counted",
         "json": JSON,
     },
     needs={"accept-loss": ["discard-writes"]},
-    ignores={"abort": ["discard-writes", "accept-loss"]},
+    ignores={"abort": ["live", "discard-writes", "accept-loss"], "live": ["offline", "discard-writes", "accept-loss"]},
 )
 def rollback(
     _c: Context,
     move: MoveOptions = MoveOptions(),
     consent: Consent = Consent(),
+    live: bool = False,
     discard_writes: bool = False,
     accept_loss: int = Whole(-1, 0),
     json: str = "",
@@ -79,8 +81,7 @@ def rollback(
 
     loss = None if accept_loss < 0 else accept_loss
     rollback = partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss)
-    # There is no other way back yet.
-    _move(replace(move, offline=True), consent, json, "rollback", "back to SQLite", rollback)
+    _move(replace(move, offline=not live), consent, json, "rollback", "back to SQLite", rollback)
 
 
 def _move(

@@ -15,7 +15,7 @@ from db.console import live_screen
 from db.console.live_json import LiveJson
 from db.console.live_view import LiveView
 from db.console.output import command_line
-from db.cutover import ending, moves, rollback
+from db.cutover import ending, moves
 from db.cutover.context import RunConfig
 from db.cutover.dry_run import STANDING
 from db.cutover.ports import Provenance
@@ -124,7 +124,7 @@ def cutover(env: Environment, config: RunConfig, *, certificate: str = "", plan:
 
 def roll_back(env: Environment, config: RunConfig, *, discard_writes: bool, accept_loss: int | None) -> RunReport:
     """Move the game back to the legacy file. Errors: as of `db.cutover.engine.run`."""
-    return rollback.run(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
+    return moves.roll_back(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
 
 
 def _provenance(proof: Path | None = None) -> Provenance:

@@ -22,7 +22,7 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db import environments, ops, transfer, web
-from db.cutover import moves, pointer, rollback, services
+from db.cutover import moves, pointer, services
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
 from db.cutover.report import RunReport
@@ -105,9 +105,16 @@ class World:
     def act(self, n: int, request: str) -> httpx.Response:
         """A player finishes the n-th of the tournaments that are under way, over HTTP."""
         player, kind = self.unfinished[n]
+        return self._ask(player, "finish_tournament", {"kind": kind}, request)
+
+    def save(self, n: int, request: str) -> httpx.Response:
+        """The n-th of these players saves a preset, over HTTP, which is granted always."""
+        return self._ask(self.unfinished[n][0], "save_preset", {"name": "live"}, request)
+
+    def _ask(self, player: str, action: str, body: dict[str, str], request: str) -> httpx.Response:
         return httpx.post(
-            f"{self.env.services[0]}/players/{player}/actions/finish_tournament",
-            json={"kind": kind},
+            f"{self.env.services[0]}/players/{player}/actions/{action}",
+            json=body,
             timeout=20,
             verify=web.authorities(),
             headers={"Idempotency-Key": request, "Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, player)}"},
@@ -242,7 +249,7 @@ def run_rollback(
     env: Environment, *, discard_writes: bool = False, accept_loss: int | None = None, **options: Any
 ) -> RunReport:
     """Run the rollback; options: of RunConfig."""
-    return rollback.run(env, RunConfig(**options), discard_writes=discard_writes, accept_loss=accept_loss)
+    return moves.roll_back(env, RunConfig(**options), discard_writes=discard_writes, accept_loss=accept_loss)
 
 
 def _die(

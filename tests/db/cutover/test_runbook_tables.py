@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from db import environments
+from db.cutover.back import LIVE_ROLLBACK
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig
 from db.cutover.cutover import CUTOVER
@@ -66,6 +67,7 @@ def text(check: PreflightCheck) -> str:
         ("steps of the cutover", steps(CUTOVER)),
         ("steps of the live cutover", steps(LIVE_CUTOVER)),
         ("steps of the rollback", steps(ROLLBACK)),
+        ("steps of the live rollback", steps(LIVE_ROLLBACK)),
         ("checks of step 1", checks()),
     ],
 )
