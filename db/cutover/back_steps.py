@@ -12,8 +12,8 @@ from db.cutover.cutover_steps import play
 from db.cutover.turning import turn
 from db.legacy.source import opened
 from db.ops import Phase
-from db.transfer.back import session
-from db.transfer.back.session import LiveWriteBack
+from db.transfer.live_back import session
+from db.transfer.live_back.session import LiveWriteBack
 
 Facts = dict[str, Any]
 

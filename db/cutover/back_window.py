@@ -26,7 +26,7 @@ from db.cutover.watchdog import Watchdog
 from db.cutover.window import Timeline, WindowMissed
 from db.errors import Failure, ToolError
 from db.ops import Phase, fence, locks
-from db.transfer.back.session import LiveWriteBack
+from db.transfer.live_back.session import LiveWriteBack
 from game.tables import CANARY_PREFIX
 
 BUDGET_SECONDS = 1.0

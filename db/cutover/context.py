@@ -35,8 +35,8 @@ from db.ops import fence
 from db.processes import operator
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
-from db.transfer.back.session import LiveWriteBack
 from db.transfer.live.session import LiveTransfer
+from db.transfer.live_back.session import LiveWriteBack
 from game.errors import StoreFailure
 from game.legacy import identity, sqlite_values
 from game.legacy.fence import mark as fence_mark

@@ -8,7 +8,7 @@ from db.counts import counted
 from db.cutover.catching_up import LEAST_SHRINKING, LONGEST_SECONDS, MOST_AHEAD, MOST_ROUNDS, SHORT_SECONDS, STILL
 from db.cutover.context import RunContext
 from db.cutover.runbook import LeftToGoOn
-from db.transfer.back.session import LiveWriteBack, LogLost, RoundOfWriteBack
+from db.transfer.live_back.session import LiveWriteBack, LogLost, RoundOfWriteBack
 
 MOST_LOST = 3
 """So often in a row the log may be lost (outgrown, switched off) before players are too fast for it."""

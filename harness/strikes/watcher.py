@@ -59,7 +59,7 @@ class Watcher:
         self._owner = psycopg.connect(owner.conninfo, autocommit=True, application_name=WATCHER)
         self._service = psycopg.connect(service.conninfo, autocommit=True, application_name=WATCHER)
         self._service.execute("set lock_timeout = '20ms'")
-        self._owner.execute("set lock_timeout = '1s'")
+        self._owner.execute("set lock_timeout = '20ms'")
         self._legacy = legacy
         self._schema = owner.schema
         self._pointed = pointed

@@ -15,8 +15,8 @@ from db.errors import Failure, Refusal
 from db.legacy.row_writer import delete, insert, update
 from db.legacy.source import SourceRow
 from db.transfer import missing_players
-from db.transfer.back.dirty import PLAYERS, Dirty
-from db.transfer.back.file import FileTransactions
+from db.transfer.live_back.dirty import PLAYERS, Dirty
+from db.transfer.live_back.file import FileTransactions
 from db.transfer.target import LegacyRow, Target
 from db.transfer.verify import differing
 from db.transfer.write_back import WriteBackCounts

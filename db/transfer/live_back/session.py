@@ -16,10 +16,10 @@ from db.legacy.opening import check_file
 from db.legacy.source import Source
 from db.ops import change_log, fence, locks
 from db.ops.change_log import Capture
-from db.transfer.back.file import FileTransactions
-from db.transfer.back.players import GIVE_PLACES
-from db.transfer.back.rounds import LogLost, RoundOfWriteBack, Rounds, lost
 from db.transfer.live.session import FrozenProof, prove_frozen
+from db.transfer.live_back.file import FileTransactions
+from db.transfer.live_back.players import GIVE_PLACES
+from db.transfer.live_back.rounds import LogLost, RoundOfWriteBack, Rounds, lost
 from db.transfer.preconditions import check_homes, writing
 from db.transfer.target import Target
 from db.transfer.write_back import WriteBackCounts, write_back

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from db.transfer.back.dirty import Dirty
-from db.transfer.back.file import FileTransactions
-from db.transfer.back.players import require_equal
 from db.transfer.batches import JOURNALS
 from db.transfer.live import writing
+from db.transfer.live_back.dirty import Dirty
+from db.transfer.live_back.file import FileTransactions
+from db.transfer.live_back.players import require_equal
 from db.transfer.target import LegacyRow, Target
 from db.transfer.write_back import FileWriter
 from game import tables

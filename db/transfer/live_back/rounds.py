@@ -15,10 +15,10 @@ from db.errors import Inconclusive
 from db.ops import change_log, fence
 from db.ops.change_log import Capture
 from db.schema import draws
-from db.transfer.back import journals
-from db.transfer.back.dirty import Dirty
-from db.transfer.back.file import FileTransactions
-from db.transfer.back.players import GIVE_PLACES, PlayerRows, require_equal
+from db.transfer.live_back import journals
+from db.transfer.live_back.dirty import Dirty
+from db.transfer.live_back.file import FileTransactions
+from db.transfer.live_back.players import GIVE_PLACES, PlayerRows, require_equal
 from db.transfer.target import Target
 from db.transfer.verify import differences
 from db.transfer.write_back import FileWriter, WriteBackCounts

@@ -11,7 +11,7 @@ from db.console.progress import Silent
 from db.legacy.source import opened
 from db.ops import fence
 from db.transfer import target as targets
-from db.transfer.back.session import LiveWriteBack, writing_back
+from db.transfer.live_back.session import LiveWriteBack, writing_back
 from db.transfer.verify import compare
 from game.legacy import fence as legacy_fence
 from game.legacy import identity, sqlite_values

@@ -12,14 +12,14 @@ import pytest
 from db import ops, transfer
 from db.errors import Failure, Refusal
 from db.ops import fence
-from db.transfer.back.rounds import LogLost, Rounds
-from db.transfer.back.session import LiveWriteBack
+from db.transfer.live_back.rounds import LogLost, Rounds
+from db.transfer.live_back.session import LiveWriteBack
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.legacy.fence_schema import Owner
 from harness.databases import Database, Databases
-from tests.db.transfer.back.carrying import RUN, cut_over, differences, play, rows_of, session
-from tests.db.transfer.back.played import WRITES, A, B
+from tests.db.transfer.live_back.carrying import RUN, cut_over, differences, play, rows_of, session
+from tests.db.transfer.live_back.played import WRITES, A, B
 from tests.db.transfer.transferring import PASS, seeded, sqlite
 
 

@@ -14,8 +14,8 @@ from db import transfer
 from db.errors import ToolError
 from harness.databases import Database, Databases
 from tests.db.legacy.unusual_files import UnusualFile, unusual_files
-from tests.db.transfer.back.carrying import cut_over, differences, play, rows_of, session
-from tests.db.transfer.back.played import WRITES
+from tests.db.transfer.live_back.carrying import cut_over, differences, play, rows_of, session
+from tests.db.transfer.live_back.played import WRITES
 from tests.db.transfer.transferring import PASS
 
 EXAMPLES = settings().max_examples // 8

@@ -18,7 +18,7 @@ from game.rules.chance import Chance
 from game.rules.commands import decode
 from harness.databases import Database
 from harness.load import scripts
-from tests.db.transfer.back.carrying import RUN, cut_over, differences, session
+from tests.db.transfer.live_back.carrying import RUN, cut_over, differences, session
 from tests.db.transfer.transferring import PASS, seeded
 
 NOW_MS = 1_770_000_000_000
