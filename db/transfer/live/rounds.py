@@ -92,6 +92,7 @@ class Rounds:
         if result.top:
             with capture.writing(file):
                 capture.forget(file, result.top, self.where)
+            self._taken = 0  # SQLite numbers the lines of an emptied log from 1 again.
         return result
 
     def run_ahead(self, file: sqlite3.Connection) -> RoundResult:

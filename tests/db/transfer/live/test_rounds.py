@@ -164,6 +164,15 @@ def test_a_round_ahead_waits_for_no_writer_and_the_next_passes_over_its_lines(
     assert copied.waiting == 0
 
 
+def test_a_round_that_emptied_the_log_passes_over_nothing_that_comes_later(copied: LiveTransfer, source: Path) -> None:
+    sqlite(source, "UPDATE users SET gold = 7 WHERE rowid IN (3, 4, 5)")
+    assert copied.round().players == 3
+    for rounds in (copied.round, copied.run_ahead, copied.run_ahead, copied.round):
+        sqlite(source, "UPDATE users SET gold = gold + 1 WHERE rowid = 6")
+        assert rounds().players == 1
+        assert differences(copied) == ()
+
+
 @pytest.mark.parametrize("in_the_window", [False, True])
 def test_a_round_that_failed_or_was_given_up_passes_over_nothing(
     copied: LiveTransfer, source: Path, monkeypatch: pytest.MonkeyPatch, in_the_window: bool
