@@ -8,7 +8,6 @@ transaction is rolled back; after it the watchdog opens the file.
 
 from __future__ import annotations
 
-import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,19 +17,15 @@ import psycopg
 from psycopg import errors
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from db.counts import few
-from db.cutover import returning, switch, watchdog, writing_back
+from db.cutover import returning, watchdog, writing_back
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, RunContext
 from db.cutover.cutover_steps import require_whole
 from db.cutover.watchdog import Watchdog
-from db.cutover.window import Timeline, WindowMissed
+from db.cutover.window import Timeline, WindowMissed, require_in_time, require_offered, without_collections
 from db.errors import Failure, ToolError
 from db.ops import Phase, fence, locks
 from db.transfer.live_back.session import LiveWriteBack
 from game.tables import CANARY_PREFIX
-
-BUDGET_SECONDS = 1.0
-"""Seconds from the lock to the moment at which the COMMIT is sent."""
 
 LOCK_TIMEOUT_MS = 50
 """How long one attempt may wait for the commands in flight; others wait behind it for as long."""
@@ -67,20 +62,15 @@ def cross(context: RunContext, back: LiveWriteBack) -> dict[str, Any]:
 
 
 def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
-    if not switch.offered(context, context.env.legacy):
-        raise WindowMissed(
-            "every process of the service to have the legacy file open beside Postgres",
-            "one that has not",
-            where=", ".join(context.env.services),
-            do=_LATER,
-        )
+    expected = "every process of the service to have the legacy file open beside Postgres"
+    require_offered(context, context.env.legacy, expected, later=_LATER)
     context.journal.write("window")
     context.config.observer("at", "window")
     writing_back.close_in(context, back)
     line = Timeline(context.config.observer)
     committed = False
     try:
-        with _without_collections():
+        with without_collections():
             with _locked(context, line):
                 tool_end.tell(watchdog.WINDOW)  # Not before the lock: attempts may take longer than a window may last.
                 facts |= _last_moments(context, back, tool_end, line)
@@ -97,15 +87,6 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     facts |= {"window_ms": line.marks["open"], "parts_ms": line.marks}
     context.journal.write("window passed", **facts)
     return facts
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextmanager
@@ -129,7 +110,7 @@ def _locked(context: RunContext, line: Timeline) -> Iterator[None]:
     try:
         yield
         context.conn.execute("commit")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: players wait for as long as the lock is held.
         with suppress(psycopg.Error):  # A connection that is gone has rolled back, or committed: the phase tells.
             context.conn.rollback()
         raise
@@ -143,7 +124,7 @@ def _lock(conn: psycopg.Connection[Any]) -> None:
         conn.execute("set local synchronous_commit = on")
         conn.execute(f"set local lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
         conn.execute("lock table users in exclusive mode")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the connection goes on, and must not stay within this transaction.
         conn.rollback()
         raise
 
@@ -165,13 +146,7 @@ def _last_moments(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, 
     line.mark("checks")
     context.held.advance(Phase.LIVE, Phase.RETURNED)
     fence.raise_fence(context.conn, state="moved", owner=context.owner_on_target)
-    if line.seconds > BUDGET_SECONDS:
-        raise WindowMissed(
-            f"the point of no return within {BUDGET_SECONDS:g} s",
-            f"{line.seconds:.2f} s ({few([f'{name} {ms:.0f} ms' for name, ms in line.marks.items()], 9)})",
-            where=context.env.name,
-            do=_LATER,
-        )
+    require_in_time(context, line, later=_LATER)
     tool_end.tell(watchdog.SENT)
     context.lifting = True
     line.mark("sent")

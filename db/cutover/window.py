@@ -36,6 +36,7 @@ from db.transfer.live.session import LiveTransfer
 from game.errors import StoreUnavailable
 from game.legacy import capture_schema, sqlite_values
 from game.tables import CANARY_PREFIX
+from game.urls import LegacyUrl, PostgresUrl
 
 BUDGET_SECONDS = 1.0
 """Seconds from the fence to the moment at which the transaction of the point of no return is sent."""
@@ -110,13 +111,8 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
 
 def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: dict[str, Any]) -> dict[str, Any]:
     """Try the window once. A failure before the point of no return opens the file again, then raises."""
-    if not switch.offered(context, context.env.target):
-        raise WindowMissed(
-            "every process of the service to have Postgres open beside the file",
-            "one that has not",
-            where=", ".join(context.env.services),
-            do=_LATER,
-        )
+    expected = "every process of the service to have Postgres open beside the file"
+    require_offered(context, context.env.target, expected, later=_LATER)
     context.journal.write("window")
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
     catching_up.close_in(live)
@@ -124,7 +120,7 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
     with _impatient(context.conn, live.conn):
         try:
             tool_end.tell(watchdog.WINDOW)
-            with live.hurried(), _without_collections():
+            with live.hurried(), without_collections():
                 facts |= _through(context, live, tool_end, line)
             tool_end.tell(watchdog.OVER)
         except (ToolError, *FAILURES, KeyboardInterrupt):
@@ -185,8 +181,25 @@ def _wait_at_most(conn: ops.Connection, timeout: str) -> None:
     conn.execute("select set_config('lock_timeout', %s, false)", (timeout,))
 
 
+def require_offered(context: RunContext, store: PostgresUrl | LegacyUrl, expected: str, *, later: str) -> None:
+    """Raise WindowMissed unless every process of the service has the store open as its next one."""
+    if not switch.offered(context, store):
+        raise WindowMissed(expected, "one that has not", where=", ".join(context.env.services), do=later)
+
+
+def require_in_time(context: RunContext, line: Timeline, *, later: str) -> None:
+    """Raise WindowMissed if the budget of the window is used up."""
+    if line.seconds > BUDGET_SECONDS:
+        raise WindowMissed(
+            f"the point of no return within {BUDGET_SECONDS:g} s",
+            f"{line.seconds:.2f} s ({few([f'{name} {ms:.0f} ms' for name, ms in line.marks.items()], 9)})",
+            where=context.env.name,
+            do=later,
+        )
+
+
 @contextmanager
-def _without_collections() -> Iterator[None]:
+def without_collections() -> Iterator[None]:
     """Have Python collect no garbage within: to look through all that a copy has made takes as long as a window."""
     gc.disable()
     try:
@@ -239,13 +252,7 @@ def _soon(turning_fence: AbstractContextManager[sqlite3.Connection]) -> Iterator
 
 def _lift(context: RunContext, tool_end: Watchdog, line: Timeline) -> None:
     """Send the point of no return. The budget is asked last."""
-    if line.seconds > BUDGET_SECONDS:
-        raise WindowMissed(
-            f"the point of no return within {BUDGET_SECONDS:g} s",
-            f"{line.seconds:.2f} s ({few([f'{name} {ms:.0f} ms' for name, ms in line.marks.items()], 9)})",
-            where=context.env.name,
-            do=_LATER,
-        )
+    require_in_time(context, line, later=_LATER)
     tool_end.tell(watchdog.SENT)
     context.lifting = True
     with context.conn.transaction():

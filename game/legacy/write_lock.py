@@ -32,7 +32,7 @@ def take(connection: sqlite3.Connection, patience_seconds: float, *, past_the_fe
         while not _begin(connection, last=time.monotonic() >= until):
             if not past_the_fence and (state := _state_beside(connection)) != "open":
                 raise fence.refusal(state)
-            time.sleep(ASKS_AGAIN_SECONDS)
+            time.sleep(ASKS_AGAIN_SECONDS)  # SQLite tells nobody that a lock is free: one has to ask.
     finally:
         connection.execute(f"PRAGMA busy_timeout={int(patience_seconds * 1000)}")
 
