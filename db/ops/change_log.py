@@ -27,7 +27,7 @@ PART_OF_DATABASE = 5
 """The log may grow to this part of the game's tables."""
 
 LEAST_LINES = 100_000
-"""Some 15 MB. A small database would be full after a burst."""
+"""The log may grow to so many lines, some 15 MB, whatever the tables' size: a burst would fill a small part."""
 
 ENTRY_TIMEOUT_MS = 50
 """How long one attempt to turn the log on may wait for the writes in flight; other writes wait behind it."""

@@ -22,7 +22,10 @@ def read(conn: sqlite3.Connection) -> tuple[str, int] | None:
 
 
 def write(conn: sqlite3.Connection, log: str, rounds: int) -> None:
-    """Note it in the open transaction. Raises StoreFailure if the name is taken by something of the game."""
+    """Write into the file, in the open transaction, how many rounds of this log it has.
+
+    Raises StoreFailure if the name is taken by something of the game.
+    """
     if not exists(conn):
         if conn.execute("SELECT 1 FROM main.sqlite_master WHERE lower(name) = ?", (TABLE,)).fetchone():
             raise StoreFailure(f"a name that is kept for the rounds of a write-back is taken: {TABLE}")

@@ -53,7 +53,7 @@ MOST_PLAYERS = 30
 Recorded: TypeAlias = Callable[[Path, Leg], None]
 
 LEAST_PLAYERS = 10
-"""Of those who ask all the time. Of few players none are left who ask in the burst alone."""
+"""The least players who ask all the time. A smaller file leaves nobody who asks in the burst alone."""
 
 SEED = 1
 """The seed of the players' scripts and of the clients' moods."""

@@ -38,7 +38,7 @@ select u.id, (select coalesce(max(l.position), 0) from legacy_rows l where l.sou
     + row_number() over (order by u.id collate "C")
 from users u where not exists (select from legacy_rows l where l.source = 'users' and l.key = u.id)
 """
-"""Players made on Postgres, in the order in which a whole write-back puts them at the end of the file."""
+"""Lists the players made on Postgres in the order in which a whole write-back puts them at the end of the file."""
 
 GIVE_PLACES = f"""
 insert into legacy_rows (source, position, key, cells)
@@ -60,7 +60,7 @@ class _Places:
 
 @dataclass(slots=True)
 class _Replaced:
-    """Positions whose rows are put in anew: those that the file has, and those that it has not."""
+    """The positions whose rows are written anew: those that the file has, and those that it lacks."""
 
     rows: list[int] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
