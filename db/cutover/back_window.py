@@ -21,7 +21,7 @@ from db.cutover import returning, watchdog, writing_back
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, RunContext
 from db.cutover.cutover_steps import require_whole
 from db.cutover.watchdog import Watchdog
-from db.cutover.window import Timeline, WindowMissed, require_in_time, require_offered, without_collections
+from db.cutover.window import Timeline, WindowMissed, require_in_time, require_offered, undisturbed
 from db.errors import Failure, ToolError
 from db.ops import Phase, fence, locks
 from db.transfer.live_back.session import LiveWriteBack
@@ -70,7 +70,7 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     line = Timeline(context.config.observer)
     committed = False
     try:
-        with without_collections():
+        with undisturbed():
             with _locked(context, line):
                 tool_end.tell(watchdog.WINDOW)  # Not before the lock: attempts may take longer than a window may last.
                 facts |= _last_moments(context, back, tool_end, line)

@@ -32,6 +32,7 @@ from db.cutover.turning import turning
 from db.cutover.watchdog import Watchdog
 from db.errors import Failure, ToolError
 from db.ops import Phase, fence, orders
+from db.processes import priority
 from db.transfer.live.session import LiveTransfer
 from game.errors import StoreUnavailable
 from game.legacy import capture_schema, sqlite_values
@@ -115,12 +116,13 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
     require_offered(context, context.env.target, expected, later=_LATER)
     context.journal.write("window")
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
-    catching_up.close_in(live)
+    with priority.raised():
+        catching_up.close_in(live)
     line = Timeline(context.config.observer)
     with _impatient(context.conn, live.conn):
         try:
             tool_end.tell(watchdog.WINDOW)
-            with live.hurried(), without_collections():
+            with live.hurried(), undisturbed():
                 facts |= _through(context, live, tool_end, line)
             tool_end.tell(watchdog.OVER)
         except (ToolError, *FAILURES, KeyboardInterrupt):
@@ -199,11 +201,16 @@ def require_in_time(context: RunContext, line: Timeline, *, later: str) -> None:
 
 
 @contextmanager
-def without_collections() -> Iterator[None]:
-    """Have Python collect no garbage within: to look through all that a copy has made takes as long as a window."""
+def undisturbed() -> Iterator[None]:
+    """Have this thread come first, where it may, and Python collect no garbage within.
+
+    Requests that arrive in a window want the processor that it needs. To look through all that a copy has made takes as
+    long as a window.
+    """
     gc.disable()
     try:
-        yield
+        with priority.raised():
+            yield
     finally:
         gc.enable()
 

@@ -1,18 +1,16 @@
 """Runs a function in a thread of lower priority, so that whatever else the machine has to do comes first.
 
-Of a thread, not of the process: without rights a priority can be lowered and never raised again, and a thread takes its
-own with it when it ends. Only Linux has priorities of threads; elsewhere the function runs in a thread like any other.
+Where a thread has no priority of its own the function runs in a thread like any other.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import suppress
 from typing import TypeVar
+
+from db.processes import priority
 
 T = TypeVar("T")
 
@@ -36,7 +34,7 @@ def run(work: Callable[[threading.Event], T], cancel: Callable[[], object]) -> T
 
     def perform() -> None:
         begun.wait()
-        _lower()
+        priority.lower(NICENESS)
         try:
             outcome.set_result(work(ending))
         except BaseException as error:  # noqa: BLE001  # the caller raises it
@@ -56,11 +54,3 @@ def run(work: Callable[[threading.Event], T], cancel: Callable[[], object]) -> T
                 cancel()
             wait([outcome])
         raise
-
-
-def _lower() -> None:
-    """Lower this thread's priority. Linux alone has a priority per thread; elsewhere nothing happens."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        with suppress(OSError):  # A sandbox may forbid it. The copy is made all the same.
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

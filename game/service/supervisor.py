@@ -127,9 +127,19 @@ def _listener(address: Address, setting: str) -> socket.socket:
 
 
 def _renew(slots: list[WorkerSlot]) -> None:
-    """Put a new process into each slot: all load while the old ones serve, then those end and the new ones serve."""
-    fresh = [Process(slot.listeners) for slot in slots]
-    if not all(process.loaded() for process in fresh):
+    """Put a new process into each slot: all load while the old ones serve, then those end and the new ones serve.
+
+    Beside old ones they load one after the other: each needs a processor for most of a second, and players want it.
+    """
+    fresh: list[Process] = []
+
+    def started(slot: WorkerSlot) -> Process:
+        fresh.append(Process(slot.listeners))
+        return fresh[-1]
+
+    beside = any(slot.process is not None for slot in slots)
+    loading = (started(slot) for slot in slots) if beside else [started(slot) for slot in slots]
+    if not all(process.loaded() for process in loading):
         codes = [process.code for process in fresh]
         _end(fresh)
         raise CannotStart(f"expected every process to load; found exit codes {codes} (None: too slow)")
