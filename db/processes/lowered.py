@@ -24,10 +24,17 @@ END_SECONDS = 2.0
 """How long work that is to end is waited for, before it is cancelled."""
 
 
-def run(work: Callable[[threading.Event], T], cancel: Callable[[], object]) -> T:
+def nothing() -> None:
+    """Do nothing meanwhile."""
+
+
+def run(
+    work: Callable[[threading.Event], T], cancel: Callable[[], object], meanwhile: Callable[[], object] = nothing
+) -> T:
     """Return what the work returns, or raise what it raises, or what interrupts the waiting for it: Ctrl-C.
 
     work: its argument is set once it is to end soon. cancel: ends what the work waits for; called from this thread.
+    meanwhile: called every LOOK_SECONDS in this thread, whose priority is its own; what it raises ends the work.
     No work is done any more when this returns or raises.
     """
     ending, begun, outcome = threading.Event(), threading.Event(), Future[T]()
@@ -45,7 +52,7 @@ def run(work: Callable[[threading.Event], T], cancel: Callable[[], object]) -> T
     try:
         begun.set()
         while wait([outcome], LOOK_SECONDS).not_done:
-            pass
+            meanwhile()
         return outcome.result()
     except BaseException:  # Ctrl-C too: the work must not go on alone.
         ending.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager, suppress
@@ -34,6 +35,9 @@ from db.transfer.target import Target
 from db.transfer.verify import Proof, compare
 from game import tables
 from game.urls import PostgresUrl
+
+ROUND_SECONDS = 5.0
+"""Between two rounds beside a proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,25 +205,37 @@ class LiveTransfer:
     def prove(self, progress: Progress, applied: Callable[[RoundResult], None]) -> FrozenProof:
         """Prove the whole copy at one instant, while players play on. Raises Failure naming what differs.
 
-        applied: told of the round that comes first, in another thread: its priority is lower, and it never pauses, for
-        the file's snapshot is held for as long as it takes, and its write-ahead log grows meanwhile.
+        The proof's priority is lower, and it never pauses, for the file's snapshot is held for as long as it takes, and
+        its write-ahead log grows meanwhile. Rounds go on beside it, so that the change log does not grow too.
+
+        applied: told of each round, the one before the proof in another thread.
         """
+        snapshots_taken, due = Event(), time.monotonic()
 
         def proven(ending: Event) -> FrozenProof:
             def ask() -> None:
-                self.require_room()
+                capture.require_room(beside, str(self.path))
                 if ending.is_set():
                     raise CancelledError
 
-            with self._bounded(), connected(self.path) as frozen:
+            with connected(self.path) as frozen, closing(capture.open_file(self.path)) as beside:
                 frozen.execute("BEGIN")
                 result = self.rounds.apply(frozen)
                 applied(result)
                 with targets.opened(self.target) as snapshot:
+                    snapshot.conn.execute("select 1")  # It is this that takes the snapshot.
+                    snapshots_taken.set()
                     asking = Asking(progress, ask)
                     return prove_frozen(Source(frozen, str(self.path)), snapshot, asking, top=result.top)
 
-        return lowered.run(proven, self.conn.cancel_safe)
+        def go_on() -> None:
+            nonlocal due
+            if snapshots_taken.is_set() and time.monotonic() >= due:
+                applied(self.round())
+                due = time.monotonic() + ROUND_SECONDS
+
+        with self._bounded():
+            return lowered.run(proven, self.conn.cancel_safe, go_on)
 
 
 def prove_frozen(source: Source, target: Target, progress: Progress, *, top: int = 0) -> FrozenProof:

@@ -18,7 +18,9 @@ from db import ops
 from db.console.live_view import CopyProgress
 from db.console.progress import Advance, Silent
 from db.processes import lowered
-from db.transfer.live import copying, lines, writing
+from db.transfer import prove
+from db.transfer.live import copying, lines, session, writing
+from db.transfer.live.rounds import RoundResult
 from db.transfer.live.session import LiveTransfer, transferring
 from db.transfer.live.throttle import Throttle
 from harness.databases import Database
@@ -98,6 +100,31 @@ def test_the_copy_is_proven_at_a_lower_priority(fenced_database: Database, sourc
     with copied(fenced_database, source) as live:
         live.prove(Told(lambda: nicer.append(priority())), lambda _result: None)
     assert min(nicer) > priority()
+
+
+def test_rounds_go_on_beside_a_proof_which_is_of_its_own_instant(
+    fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "ROUND_SECONDS", 0.0)
+    rounds: list[RoundResult] = []
+    applied = threading.Event()
+
+    def play() -> None:
+        if not applied.is_set():
+            sqlite(source, "UPDATE users SET gold = gold + 1")
+            assert applied.wait(60), "no round was applied while the proof waits"
+
+    def note(result: RoundResult) -> None:
+        rounds.append(result)
+        if result.written:
+            applied.set()
+
+    with copied(fenced_database, source) as live:
+        proof = live.prove(Told(play), note)
+        assert live.waiting == 0
+    assert proof.proof.mismatches == 0
+    assert not rounds[0].written, "the proof is of the instant before"
+    assert prove(source, fenced_database.owner).mismatches == 0
 
 
 def test_a_proof_that_is_interrupted_ends_with_the_next_player(fenced_database: Database, source: Path) -> None:
