@@ -61,6 +61,7 @@ ALONE = [
     ("cutover", "--env", "staging", "--go", "--json", "out.json"),
     ("cutover", "--env", "staging", "--pause"),
     ("rollback", "--env", "staging", "--dry-run"),
+    ("rollback", "--env", "staging", "--go", "--json", "out.json"),
     ("fence", "--env", "staging", "--on", "--reason", "password=planted-reason", "--json", "fence.json"),
     ("gate", "--env", "staging", "--verify", "none.json"),
     ("report", "--from", "none.json"),

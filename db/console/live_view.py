@@ -10,9 +10,14 @@ from typing import Protocol, TypeAlias
 
 
 class MoveState(StrEnum):
-    """The states of a live move, in their order; failed: a run left it, and none goes on yet."""
+    """The states of a live move, in their order; failed: a run left it, and none goes on yet.
+
+    A cutover is copying and ends live; a rollback is copying back, if the change log does not lead on from the file,
+    and ends returned.
+    """
 
     COPYING = "copying"
+    COPYING_BACK = "copying back"
     CATCHING_UP = "catching up"
     STANDING_BY = "standing by"
     HOLDING = "holding"
@@ -21,6 +26,7 @@ class MoveState(StrEnum):
     WAITING = "waiting because"
     IN_THE_WINDOW = "in the window"
     LIVE = "live"
+    RETURNED = "returned"
     FAILED = "failed because"
 
     def explained(self, reason: str) -> str:

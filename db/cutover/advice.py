@@ -1,6 +1,6 @@
 """Names for each state of an environment the command that ends it, as `invoke status` prints it.
 
-A state has eight fields, enums but for one flag. `advise` answers for every combination: with a command, with something
+A state has nine fields, enums but for two flags. `advise` answers for every combination: with a command, with something
 else that has to act first, with "nothing is under way", or with the guard in the code that prevents the state.
 """
 
@@ -75,7 +75,8 @@ class OperatorCommand(StrEnum):
 class EnvironmentState:
     """The state of an environment. target: the fence of Postgres. owner: of the legacy file's fence.
 
-    undoing: an undo was begun, and has neither ended nor been followed by a run that goes forward.
+    undoing: an undo was begun, and has neither ended nor been followed by a run that goes forward. going_back: a live
+    rollback was begun; it fences nothing before its window.
     """
 
     phase: Phase
@@ -86,6 +87,7 @@ class EnvironmentState:
     holder: LockHolder = LockHolder.NONE
     last_steps: LastSteps = LastSteps.DONE
     undoing: bool = False
+    going_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +218,10 @@ def _live(state: EnvironmentState) -> Advice:
         return Ends(
             OperatorCommand.ABORT_ROLLBACK, "closes the legacy file and opens Postgres, which the pointer names"
         )
-    if state.undoing and (state.target is Fence.FENCED or state.last_steps is not LastSteps.DONE):
+    going = state.target is Fence.FENCED or state.going_back
+    if state.undoing and (going or state.last_steps is not LastSteps.DONE):
         return Ends(OperatorCommand.ABORT_ROLLBACK, "finishes the undo that was begun")
-    if state.target is Fence.FENCED:
+    if state.target is Fence.FENCED or (state.going_back and state.pointer is PointerTo.TARGET):
         return Ends(OperatorCommand.ROLLBACK, "goes on with the rollback; --abort undoes it")
     if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET and state.last_steps is LastSteps.DONE:
         return Settled(OperatorCommand.ROLLBACK)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from db.cutover import back_steps, live_checks, preflight, refusals, rollback_steps
-from db.cutover import journal as journals
+from db.cutover import back_steps, live_checks, preflight, refusals, rollback, rollback_steps
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig, RunContext
 from db.cutover.live_checks import OFFLINE
 from db.cutover.move_status import MoveStatus
 from db.cutover.rollback import PUT_AWAY, ROLLBACK, SWITCH
-from db.cutover.runbook import Step
+from db.cutover.runbook import Runbook, Step
 from db.environments import Environment
 from db.errors import Refusal
 from db.legacy.source import opened
@@ -44,6 +43,16 @@ STAND_BY = Step(
     " its fence; every player was proven at one instant, while players played",
     on_failure="It undoes itself. The message names what differs, or the scenario.",
 )
+HOLD = Step(
+    "R3",
+    "hold",
+    "no order keeps the window from coming",
+    None,
+    back_steps.hold,
+    detail="with `--hold`: a round each ten seconds, until `--go` was ordered and taken; without it: no wait",
+    on_failure="It undoes itself, but for Ctrl-C, after which all that was written back stays: run again, and it holds"
+    " again.",
+)
 WINDOW = Step(
     "R4",
     "window",
@@ -62,36 +71,34 @@ INSTANT = Step(
     "R6",
     "instant",
     "what was carried back is proven, every player",
-    rollback_steps.put_away,
+    back_steps.instant_proven,
     back_steps.prove_instant,
     checked=False,
     detail="Postgres, frozen since the window, equals the file, every player; who has played since is proven by his"
     " chain",
     on_failure="Exit 1, and **players play on SQLite**: the message names who differs. Nothing is put away.",
 )
-PUT_AWAY_AFTERWARDS = dataclasses.replace(PUT_AWAY, number="R7")
+PUT_AWAY_AFTERWARDS = dataclasses.replace(
+    PUT_AWAY, number="R7", done=back_steps.put_away, do=back_steps.put_target_away
+)
 
 
 def _refuse(status: MoveStatus, env: Environment) -> None:
     refusals.refuse_rollback(status, env)
-    if status.rollback_begun or status.returned_unknown:
+    if status.rollback_begun and not status.returned_unknown:
         raise Refusal(
             "no rollback under way that stops the game",
-            "a fenced Postgres, or an open legacy file, while Postgres is live",
+            "a fenced Postgres that is live: one that was begun with --offline",
             where=env.name,
-            do=f"Go on with it: invoke rollback --env {env.name}. Or undo it first: invoke rollback --env {env.name}"
-            " --abort.",
+            do=f"Go on with it: invoke rollback --env {env.name} --offline. Or undo it first: invoke rollback --env"
+            f" {env.name} --abort.",
         )
 
 
 def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: bool) -> str | None:
-    """Return the run to go on with: that of the phase once it is returned, else the one that the file's fence names."""
-    del undoes
-    if status.phase is Phase.RETURNED:
-        return status.run
-    begun = journals.unfinished(config.folder, "rollback", env.name)
-    named = status.mark.owner.run if status.mark.owner is not None else None
-    return named if begun is not None and begun.run == named else None
+    """Return the run to go on with: that of the phase once it is returned, else the one whose orders stand."""
+    del env, config, undoes
+    return status.run if status.phase is Phase.RETURNED else status.going_back
 
 
 def _preflight(context: RunContext) -> tuple[PreflightCheck, ...]:
@@ -112,12 +119,18 @@ def _check_file(context: RunContext) -> str:
     return "it is in WAL mode"
 
 
+def _of(status: MoveStatus) -> Runbook:
+    """Return the live rollback, or the variant for a return that a failover lost: players play on the file then."""
+    return rollback.adopting(ROLLBACK, 0) if status.returned_unknown else LIVE_ROLLBACK
+
+
 LIVE_ROLLBACK = dataclasses.replace(
     ROLLBACK,
-    steps=(WRITE_BACK, STAND_BY),
+    steps=(WRITE_BACK, STAND_BY, HOLD),
     point_of_no_return=WINDOW,
     then=(SWITCH_AFTERWARDS, INSTANT, PUT_AWAY_AFTERWARDS),
     refuse=_refuse,
     preflight=_preflight,
     run_of=_run_of,
+    adapted=_of,
 )

@@ -17,13 +17,14 @@ import psycopg
 from psycopg import errors
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from db.console.live_view import MoveState
 from db.cutover import returning, watchdog, writing_back
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, RunContext
 from db.cutover.cutover_steps import require_whole
 from db.cutover.watchdog import Watchdog
 from db.cutover.window import Timeline, WindowMissed, require_in_time, require_offered, undisturbed
 from db.errors import Failure, ToolError
-from db.ops import Phase, fence, locks
+from db.ops import Phase, fence, locks, orders
 from db.transfer.live_back.session import LiveWriteBack
 from game.tables import CANARY_PREFIX
 
@@ -52,10 +53,12 @@ def cross(context: RunContext, back: LiveWriteBack) -> dict[str, Any]:
         for attempt in range(1, ATTEMPTS + 1):
             rounds = writing_back.catch_up(context, back)
             try:
-                return _once(context, back, tool_end, {"attempts": attempt, "rounds": rounds})
+                with context.config.view.doing(MoveState.IN_THE_WINDOW):
+                    return _once(context, back, tool_end, {"attempts": attempt, "rounds": rounds})
             except WindowMissed as error:
                 context.journal.write("window missed", attempt=attempt, found=error.found)
                 context.config.progress.say(f"     the window was put off: {error.found}")
+                orders.wait(context.conn, context.journal.run, f"a window was put off: {error.found}")
                 if attempt == ATTEMPTS:
                     raise
     raise AssertionError("the last attempt returns or raises")
@@ -65,8 +68,8 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     expected = "every process of the service to have the legacy file open beside Postgres"
     require_offered(context, context.env.legacy, expected, later=_LATER)
     context.journal.write("window")
-    context.config.observer("at", "window")
     writing_back.close_in(context, back)
+    context.config.observer("at", "window")  # Nothing is locked yet; what players do meanwhile is the last round's.
     line = Timeline(context.config.observer)
     committed = False
     try:

@@ -147,6 +147,7 @@ class Observation:
                 LockHolder.HOOK if holder is LockHolder.NONE and self.hook else holder,
                 self._last_steps(self.target),
                 self.undoing,
+                going_back=self.target.going_back,
             )
         )
 
@@ -182,7 +183,7 @@ class Observation:
     def _next(self) -> str:
         match self.advice:
             case Ends(command, why, loses):
-                ordered = self._ordered if command is OperatorCommand.CUTOVER else ""
+                ordered = self._ordered if command in (OperatorCommand.CUTOVER, OperatorCommand.ROLLBACK) else ""
                 return ordered or f"{self._command(command)} ({why}{'; ' + loses if loses else ''})"
             case Elsewhere(do):
                 return self._elsewhere(do)
@@ -223,7 +224,9 @@ class Observation:
 
     def _command(self, command: OperatorCommand) -> str:
         """Return the command line. What was begun offline is gone on with offline: its copy is one under a fence."""
-        offline = command is OperatorCommand.CUTOVER and self._copies_offline
+        offline = (command is OperatorCommand.CUTOVER and self._copies_offline) or (
+            command is OperatorCommand.ROLLBACK and self._goes_back_offline
+        )
         return _command(command, self.environment) + (" --offline" if offline else "")
 
     @property
@@ -231,6 +234,13 @@ class Observation:
         """Return True if an attempt is under way that stops the game for its copy."""
         target = self.target
         return target is not None and target.phase is Phase.LOADING and not target.trial and target.orders is None
+
+    @property
+    def _goes_back_offline(self) -> bool:
+        """Return True if a rollback is under way that has stopped the game, and players can't play on the file yet."""
+        target, legacy = self.target, self.legacy
+        closed = legacy is not None and legacy.state != "open"
+        return closed and target is not None and target.phase is Phase.LIVE and target.fence is not Fence.OPEN
 
     def _last_steps(self, target: TargetState) -> LastSteps:
         """Find which last steps are still to do; no fence and no phase shows it."""

@@ -1,7 +1,7 @@
-"""Holds and pauses a live attempt as people order it, see db.ops.orders; players play on the legacy file meanwhile.
+"""Holds and pauses a live attempt of either direction as people order it, see db.ops.orders; players play meanwhile.
 
 A pause begins after the batch or the round that is under way. A run that a signal ends here leaves the attempt as it
-is: the copy stays, change capture stays on, and what was ordered stands.
+is: what was copied stays, changes are still noted, and what was ordered stands.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
-from db.console.live_view import MoveState
-from db.cutover import live_record
+from db.console.live_view import Dirty, MoveState
 from db.cutover.context import FAILURES, RunContext
 from db.cutover.runbook import LeftStanding
 from db.ops import orders
 from db.ops.orders import Go, Orders
 from db.processes.interruption import Interrupted
-from db.transfer.live import capture
-from db.transfer.live.session import LiveTransfer
 
 ROUND_SECONDS = 10.0
-"""Between two rounds of a run that holds: each leaves dead rows in Postgres and pages in its log."""
+"""Between two rounds of a run that holds: each leaves dead rows in Postgres and pages in the log of its target."""
 
 LOOK_SECONDS = 0.2
 """Between two looks at what was ordered: one row of Postgres, by its key."""
@@ -33,6 +30,18 @@ PROOF_SECONDS = 600.0
 
 monotonic = time.monotonic
 """The clock by which a proof of this process ages, in seconds. Postgres's own can be set back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyMove:
+    """A move that is ready for its window. round: applies and records one. prove: makes the proof of every player
+    again. proof_seconds: returns the age of the last proof, None if none of this run stands. dirty: see db.console.
+    """
+
+    round: Callable[[], object]
+    prove: Callable[[], object]
+    proof_seconds: Callable[[], float | None]
+    dirty: Dirty
 
 
 def begin(context: RunContext) -> None:
@@ -56,23 +65,22 @@ def wait_while_paused(context: RunContext) -> bool:
     return True
 
 
-def until_go(context: RunContext, live: LiveTransfer, prove: Callable[[], object]) -> dict[str, Any]:
+def until_go(context: RunContext, ready: ReadyMove) -> dict[str, Any]:
     """Hold before the window, with a round each ten seconds, until a go is ordered; take the go. Returns facts.
 
-    prove: makes the proof again. Raises LeftStanding at a signal.
+    Raises LeftStanding at a signal.
     """
     began, rounds = time.monotonic(), 0
     with _left_standing(context):
-        if _taken(context, prove):
+        if _taken(context, ready):
             return {"rounds": rounds}
         reason = f"until a go is ordered: {command(context, '--go')}"
         context.config.progress.say(f"     holding {reason}")
-        dirty = partial(capture.waiting, context.env.legacy.path)
-        with context.config.view.doing(MoveState.HOLDING, dirty, reason):
-            while not _taken(context, prove):
+        with context.config.view.doing(MoveState.HOLDING, ready.dirty, reason):
+            while not _taken(context, ready):
                 wait_while_paused(context)
                 orders.stand_ready(context.conn, context.journal.run)
-                live_record.of_round(context, live.round(), live.waiting)
+                ready.round()
                 context.config.observer("at", "hold")
                 rounds += 1
                 _wait_for_an_order(context)
@@ -85,20 +93,20 @@ def by(order: Orders) -> str:
 
 
 def command(context: RunContext, options: str) -> str:
-    """Return a command of this environment's cutover."""
-    return f"invoke cutover --env {context.env.name} {options}"
+    """Return a command of this environment's move."""
+    return f"invoke {context.verb} --env {context.env.name} {options}"
 
 
-def _taken(context: RunContext, prove: Callable[[], object]) -> bool:
+def _taken(context: RunContext, ready: ReadyMove) -> bool:
     """Take the go if that may be; before it make the proof again, if it has become old."""
     order = _read(context)
     if order is not None and order.go in (Go.UNASKED, Go.ORDERED, Go.TAKEN) and not order.paused:
-        _prove_again(context, prove)
+        _prove_again(context, ready)
     return orders.take(context.conn, context.journal.run)
 
 
-def _prove_again(context: RunContext, prove: Callable[[], object]) -> None:
-    age = _age_of_proof(context)
+def _prove_again(context: RunContext, ready: ReadyMove) -> None:
+    age = ready.proof_seconds()
     if age is not None and 0 <= age <= PROOF_SECONDS:
         return
     if age is None:
@@ -110,20 +118,21 @@ def _prove_again(context: RunContext, prove: Callable[[], object]) -> None:
     orders.wait(context.conn, context.journal.run, reason)
     with context.config.view.doing(MoveState.WAITING, reason=reason):
         context.config.observer("at", "proven again")
-        prove()
+        ready.prove()
     orders.wait(context.conn, context.journal.run, "")
 
 
-def _age_of_proof(context: RunContext) -> float | None:
-    """Return the age in seconds, by the clock that says more; None if no proof of this run stands.
+def copy_proof_seconds(context: RunContext) -> float | None:
+    """Return the age in seconds of the proof of a copy, by the clock that says more; None if none of this run stands.
 
     Another process's proof has Postgres's clock alone: the age is negative where that was set back behind it.
     """
-    age, own = orders.proven_seconds(context.conn, context.journal.run), _own_age(context)
+    age, own = orders.proven_seconds(context.conn, context.journal.run), own_proof_seconds(context)
     return age if age is None or own is None else max(age, own)
 
 
-def _own_age(context: RunContext) -> float | None:
+def own_proof_seconds(context: RunContext) -> float | None:
+    """Return the age in seconds of the proof that this process made; None if it made none."""
     return None if context.proven_at is None else monotonic() - context.proven_at
 
 
@@ -166,5 +175,6 @@ def _left_standing(context: RunContext) -> Iterator[None]:
 
 
 def _left(context: RunContext, signal: KeyboardInterrupt) -> LeftStanding:
-    context.config.progress.say("     nothing is undone: the copy, change capture and what was ordered stay")
+    stays = "the copy, change capture" if context.verb == "cutover" else "what was written back, the change log"
+    context.config.progress.say(f"     nothing is undone: {stays} and what was ordered stay")
     return LeftStanding(str(signal))

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from db.console.live_view import CopyProgress, RoundProgress
 from db.cutover.context import RunContext
 from db.transfer.live.rounds import RoundResult
+from db.transfer.live_back.rounds import RoundOfWriteBack
 
 COPYING = "copying"
 ROUND = "round"
@@ -43,14 +44,23 @@ def of_batches(context: RunContext) -> Iterator[Callable[[CopyProgress], None]]:
 
 def of_round(context: RunContext, result: RoundResult, left: int | None = None) -> None:
     """Record a round at the time of its commit. left: changes that wait on the log."""
-    view = RoundProgress(result.players, result.rows, result.written, result.seconds, result.read_at, left)
-    context.config.view.applied(view)
+    _note(context, RoundProgress(result.players, result.rows, result.written, result.seconds, result.read_at, left))
+
+
+def of_write_back(context: RunContext, result: RoundOfWriteBack, left: int | None) -> None:
+    """Record a round of the way back. Its rows are the lines of the log that it applied."""
+    written = result.cells + result.inserted + result.deleted + result.lines
+    _note(context, RoundProgress(result.players, result.log_lines, written, result.seconds, result.read_at, left))
+
+
+def _note(context: RunContext, done: RoundProgress) -> None:
+    context.config.view.applied(done)
     context.journal.write(
         ROUND,
-        when=time.time() - (time.monotonic() - result.read_at - result.seconds),
-        players=result.players,
-        rows=result.rows,
-        written=result.written,
-        seconds=round(result.seconds, 4),
-        left=left,
+        when=time.time() - (time.monotonic() - done.read_at - done.seconds),
+        players=done.players,
+        rows=done.rows,
+        written=done.written,
+        seconds=round(done.seconds, 4),
+        left=done.left,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from db.console.live_view import MoveState
 from db.counts import counted
@@ -16,13 +16,14 @@ from game.legacy.fence_schema import FenceMark
 class LiveStatus:
     """The state of a live attempt, and why it is in it.
 
-    option, does: of the cutover's next command, and what that does. Without `does` the stores alone decide it.
+    option, does: of the move's next command, and what that does. Without `does` the stores alone decide it.
     """
 
     state: MoveState
     reason: str
     option: str = ""
     does: str = ""
+    verb: str = "cutover"
 
     def __str__(self) -> str:
         return self.state.explained(self.reason)
@@ -31,16 +32,19 @@ class LiveStatus:
         """Return the next command with what it does; "" where the stores alone decide it."""
         if not self.does:
             return ""
-        cutover = f"invoke cutover --env {environment}"
+        move = f"invoke {self.verb} --env {environment}"
         option = f" {self.option}" if self.option else ""
-        return f"{cutover}{option} ({self.does.format(cutover)})"
+        return f"{move}{option} ({self.does.format(move)})"
 
 
 def of(mark: FenceMark, capture: CaptureState | None, target: TargetState) -> LiveStatus | None:
     """Return the state of the live attempt that is under way; None if none is.
 
-    It is known by the capture on the file, which bears its run until players play on Postgres and all is proven.
+    A cutover is known by the capture on the file, which bears its run until players play on Postgres and all is proven;
+    a rollback by its orders, which stand until its last step.
     """
+    if target.going_back or target.returned_live:
+        return replace(_back(mark, target), verb="rollback")
     if capture is None or capture.run != target.run:
         return None
     if target.phase is Phase.LIVE:
@@ -53,10 +57,9 @@ def _before(mark: FenceMark, capture: CaptureState, target: TargetState) -> Live
     if mark.state != "open":
         gone = "" if target.holder else "; its run is gone, and the watchdog opens the file within moments: look again"
         return LiveStatus(MoveState.IN_THE_WINDOW, f"the legacy file is {mark.state}{gone}")
-    waits = "waits" if capture.waiting == 1 else "wait"
     nobody = "" if target.holder else "; no run is at work on it"
     full = ", as many as the log may have: the next run copies anew" if capture.full else ""
-    left = f"{counted(capture.waiting, 'changes')} of players {waits}{full}{nobody}"
+    left = f"{_waits(capture.waiting)}{full}{nobody}"
     if target.orders is not None and (ordered := _ordered(target.orders, left, at_work=bool(target.holder))):
         return ordered
     copied = next((copy for copy in target.copies if copy.log == capture.log), CopyState(capture.log, 0, beyond=False))
@@ -65,6 +68,32 @@ def _before(mark: FenceMark, capture: CaptureState, target: TargetState) -> Live
     if not target.proven:
         return LiveStatus(MoveState.CATCHING_UP, f"every player is copied; {left}")
     return LiveStatus(MoveState.STANDING_BY, f"every player was proven at one instant; {left}")
+
+
+def _back(mark: FenceMark, target: TargetState) -> LiveStatus:
+    """Return the status of a rollback that is under way, or has returned and has last steps to do."""
+    if target.returned_live and mark.state != "open":
+        gone = "" if target.holder else "; its run is gone, and the watchdog opens the file within moments: look again"
+        return LiveStatus(MoveState.IN_THE_WINDOW, f"Postgres says that the game returned{gone}")
+    if target.returned_live:
+        return LiveStatus(MoveState.RETURNED, "players play on SQLite; the proof of the instant is still to come")
+    nobody = "" if target.holder else "; no run is at work on it"
+    waiting = None if target.log is None else target.log.waiting
+    left = f"{_waits(waiting)}{nobody}"
+    assert target.orders is not None
+    if target.orders.go is Go.TAKEN and target.holder and not target.orders.waiting:
+        return LiveStatus(MoveState.IN_THE_WINDOW, f"the go is taken, and the window comes as soon as it can; {left}")
+    if ordered := _ordered(target.orders, left, at_work=bool(target.holder)):
+        return ordered
+    if target.log is None or not target.log.leads_on:
+        return LiveStatus(MoveState.COPYING_BACK, f"everything is written back once, while players play; {left}")
+    return LiveStatus(MoveState.CATCHING_UP, left)
+
+
+def _waits(waiting: int | None) -> str:
+    if waiting is None:
+        return "how many changes of players wait is not known"
+    return f"{counted(waiting, 'changes')} of players {'waits' if waiting == 1 else 'wait'}"
 
 
 _ABORT = "--abort undoes it"

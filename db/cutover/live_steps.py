@@ -132,7 +132,13 @@ def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
 def hold(context: RunContext) -> Facts:
     """6: stay there for as long as people ordered it, until the go is taken."""
     live = transfer_of(context)
-    facts = holding.until_go(context, live, partial(_proven, context, live))
+    ready = holding.ReadyMove(
+        round=lambda: live_record.of_round(context, live.round(), live.waiting),
+        prove=partial(_proven, context, live),
+        proof_seconds=partial(holding.copy_proof_seconds, context),
+        dirty=partial(capture.waiting, context.env.legacy.path),
+    )
+    facts = holding.until_go(context, ready)
     if facts["rounds"]:  # The session of the instant has idled all the while, and may have been cut.
         context.instant = context.enter(instant.standing_by(context.env.target_direct))
     return facts

@@ -32,7 +32,7 @@ class MoveStatus:
     file's fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
     unfinished: the record says that the switch to the store of the phase was not completed. undoing: it says that an
     undo was begun. emergency: the fence that somebody set by `invoke fence`, in words, or "". live: the attempt of the
-    phase copies while players play.
+    phase copies while players play. going_back: the run of a live rollback that is under way, None if none is.
     """
 
     phase: Phase
@@ -46,6 +46,7 @@ class MoveStatus:
     undoing: bool = field(default=False, compare=False)
     emergency: str = ""
     live: bool = False
+    going_back: str | None = None
 
     @property
     def legacy(self) -> FenceState:
@@ -160,6 +161,7 @@ def _status(env: Environment, conn: ops.Connection, mark: FenceMark) -> MoveStat
         target = fence.recorded_state(conn)
         inconsistent = fence.inconsistent_tables(conn, target)
     phase, run = ops.phase(conn), ops.phase_run(conn)
+    standing = orders.standing(conn)
     return MoveStatus(
         phase,
         run,
@@ -172,6 +174,7 @@ def _status(env: Environment, conn: ops.Connection, mark: FenceMark) -> MoveStat
         undoing=switch_record.undoing(env),
         emergency=str(emergency.standing(conn) or fence_owner.unrecorded(mark, ops.identity(conn)) or ""),
         live=orders.read(conn, run) is not None,
+        going_back=standing.run if standing is not None and standing.back_from else None,
     )
 
 

@@ -46,7 +46,9 @@ def roll_back(
 
     An abort undoes either. discard_writes, accept_loss: see `rollback.run`, which is offline.
     """
-    if config.offline or config.abort or discard_writes:
+    if discard_writes:
+        config = dataclasses.replace(config, offline=True)
+    if config.offline or config.abort:
         return rollback.run(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
     return engine.run(env, back.LIVE_ROLLBACK, config)
 

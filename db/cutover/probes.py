@@ -17,7 +17,7 @@ from db.cutover.context import FAILURES
 from db.environments import Environment
 from db.errors import Failure, Refusal, ToolError
 from db.legacy.opening import reading
-from db.ops import Phase, emergency, fence, locks, orders
+from db.ops import Phase, change_log, emergency, fence, locks, orders
 from db.ops.emergency import Emergency
 from db.ops.locks import Holder
 from db.ops.orders import Orders
@@ -84,11 +84,22 @@ class CopyState:
 
 
 @dataclass(frozen=True, slots=True)
+class LogState:
+    """The change log of Postgres. waiting: lines that are not applied, None while it is off; leads_on: from what the
+    legacy file has, so that rounds alone go on from it.
+    """
+
+    waiting: int | None
+    leads_on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TargetState(Control):
     """The state of Postgres. schema: its revision. rows: whether a table of the game has any.
 
     inconsistent: tables whose trigger differs from the fence's state. proven: the run's copy was. orders: those for the
-    run's live attempt.
+    live attempt that is under way. log: None unless it is a rollback. returned_live: a live rollback has returned, and
+    its last steps are still to do.
     """
 
     fence: Fence
@@ -98,6 +109,13 @@ class TargetState(Control):
     proven: bool = False
     copies: tuple[CopyState, ...] = ()
     orders: Orders | None = None
+    log: LogState | None = None
+    returned_live: bool = False
+
+    @property
+    def going_back(self) -> bool:
+        """Return True if a live rollback is under way."""
+        return self.orders is not None and bool(self.orders.back_from)
 
 
 class Depth(StrEnum):
@@ -207,6 +225,7 @@ def _target(conn: ops.Connection, control: Control) -> TargetState:
             fence.inconsistent_tables(conn, recorded),
             rollback_steps.has_rows(conn),
         )
+    standing = orders.standing(conn)
     return TargetState(
         control.phase,
         control.run,
@@ -219,8 +238,18 @@ def _target(conn: ops.Connection, control: Control) -> TargetState:
         rows=rows,
         proven=bool(schema) and control.run is not None and ops.is_proven(conn, control.run),
         copies=_copies(conn, control.run) if schema else (),
-        orders=orders.read(conn, control.run),
+        orders=standing,
+        log=_log(conn) if standing is not None and standing.back_from else None,
+        returned_live=control.run is not None and orders.is_return(conn, control.run),
     )
+
+
+def _log(conn: ops.Connection) -> LogState:
+    log = change_log.capture(conn)
+    if log is None or not log.on:
+        return LogState(None, leads_on=False)
+    # A log that began after the lift leads on once all was written back, and a round has followed.
+    return LogState(change_log.waiting(conn, log.log)[0], leads_on=log.at_lift or log.rounds > 0)
 
 
 def _copies(conn: ops.Connection, run: str | None) -> tuple[CopyState, ...]:

@@ -8,7 +8,7 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.ops import Phase, fence
 
-_GO_ON_OR_UNDO = "Go on with it: invoke rollback --env {0}; or undo it: invoke rollback --env {0} --abort."
+_GO_ON_OR_UNDO = "Go on with it: invoke rollback --env {0} --offline; or undo it: invoke rollback --env {0} --abort."
 
 
 def refuse_emergency(status: MoveStatus, env: Environment) -> None:

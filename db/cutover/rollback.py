@@ -20,7 +20,7 @@ from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import Agreement, Runbook, RunbookRow, Step
 from db.environments import Environment
 from db.errors import Refusal
-from db.ops import Phase, fence
+from db.ops import Phase, fence, orders
 
 FENCE = Step(
     "R3",
@@ -108,9 +108,10 @@ def discarding(accepted_loss: int) -> Step:
 
 def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: bool) -> str | None:
     """Return the run to go on with: from the phase once it is returned, before that from the newest journal."""
-    del undoes
     if status.phase is Phase.RETURNED:
         return status.run
+    if undoes and status.going_back is not None:
+        return status.going_back
     begun = journals.unfinished(config.folder, "rollback", env.name)
     return begun.run if begun is not None and status.rollback_begun else None
 
@@ -138,6 +139,11 @@ ROLLBACK = Runbook(
 )
 
 
+def _fence_alone(context: RunContext) -> None:
+    orders.end(context.conn)  # Of a live rollback whose return a failover lost.
+    fence.raise_fence(context.conn, owner=context.owner_on_target)
+
+
 def adopting(runbook: Runbook, accepted_loss: int) -> Runbook:
     """Return the variant for a file that is open and that the pointer names, while Postgres says live.
 
@@ -152,7 +158,7 @@ def adopting(runbook: Runbook, accepted_loss: int) -> Runbook:
                 FENCE.name,
                 "Postgres is read-only",
                 None,
-                lambda context: fence.raise_fence(context.conn, owner=context.owner_on_target),
+                _fence_alone,
             ),
             Step(
                 "R4",

@@ -17,7 +17,7 @@ from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.cutover_steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure
-from db.ops import Phase, fence, statements
+from db.ops import Phase, fence, orders, statements
 from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
@@ -42,6 +42,7 @@ def fence_target(context: RunContext) -> dict[str, Any]:
 
     Read-only begins. A process that serves the fenced file is ready, and refuses writes.
     """
+    orders.end(context.conn)  # Of a live rollback, from which this one takes over.
     context.journal.write(READ_ONLY_BEGINS)
     context.deadline.start()
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
@@ -218,6 +219,7 @@ def lift(context: RunContext) -> None:
     run = ops.phase_run(context.conn) or context.journal.run
     turn(context, "moved", phases=(Phase.LIVE,), owner_check=owner_check, owner=Owner(run, context.owner.target))
     fence.lift(context.conn)
+    orders.end(context.conn)
     if not was_open:  # Else read-only ended when an earlier run lifted it.
         context.journal.write(READ_ONLY_ENDS)
 

@@ -168,8 +168,7 @@ def finishing(context: RunContext) -> Iterator[None]:
 
     A Refusal would say that nothing was changed, though players play on the other store by then.
     """
-    live = " --live" if context.verb == "rollback" and not context.config.offline else ""
-    finish = f"Then finish it: invoke {context.verb} --env {context.env.name}{live}"
+    finish = f"Then finish it: invoke {context.verb} --env {context.env.name}"
     try:
         yield
     except (Failure, Refusal) as error:

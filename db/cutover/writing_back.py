@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from functools import partial
 
+from db import ops
+from db.console.live_view import Dirty, MoveState
 from db.counts import counted
+from db.cutover import holding, live_record
 from db.cutover.catching_up import LEAST_SHRINKING, LONGEST_SECONDS, MOST_AHEAD, MOST_ROUNDS, SHORT_SECONDS, STILL
-from db.cutover.context import RunContext
+from db.cutover.context import FAILURES, RunContext
 from db.cutover.runbook import LeftToGoOn
+from db.environments import Environment
+from db.errors import ToolError
+from db.ops import change_log, orders
 from db.transfer.live_back.session import LiveWriteBack, LogLost, RoundOfWriteBack
 
 MOST_LOST = 3
@@ -16,18 +22,28 @@ MOST_LOST = 3
 
 def begin(context: RunContext, back: LiveWriteBack) -> None:
     """Go on from the change log, or begin a new one with a whole write-back."""
-    if (reason := back.reason_to_begin_anew()) is not None:
-        context.config.progress.say(f"     everything is written back once: {reason}")
-    written = back.begin(context.config.progress)
+    if (reason := back.reason_to_begin_anew()) is None:
+        back.begin()
+        return
+    context.config.progress.say(f"     everything is written back once: {reason}")
+    with context.config.view.doing(MoveState.COPYING_BACK, waiting(context), reason):
+        written = back.begin(context.config.progress)
     if written is not None:
         context.journal.write("written back", reason=reason, players=written.players, cells=written.cells)
 
 
 def catch_up(context: RunContext, back: LiveWriteBack) -> int:
     """Apply rounds until one is short; return how many. Raises LeftToGoOn if players write faster than rounds apply."""
+    with context.config.view.doing(MoveState.CATCHING_UP, waiting(context)):
+        return _catch_up(context, back)
+
+
+def _catch_up(context: RunContext, back: LiveWriteBack) -> int:
     before: float | None = None
     still = 0
     for number in range(1, MOST_ROUNDS + 1):
+        if holding.wait_while_paused(context):
+            before, still = None, 0  # The next round has the whole pause to apply, which says nothing of the rates.
         result = one_round(context, back)
         if result.seconds <= SHORT_SECONDS or not result.log_lines:
             return number
@@ -42,9 +58,11 @@ def catch_up(context: RunContext, back: LiveWriteBack) -> int:
                 return number
             break
         before = result.seconds
+    found = f"a round takes {result.seconds:.1f} s and writes {counted(result.log_lines, 'changes')}"
+    orders.fail(context.conn, context.journal.run, found)
     raise LeftToGoOn(
         "rounds that become shorter",
-        f"a round takes {result.seconds:.1f} s and writes {counted(result.log_lines, 'changes')}",
+        found,
         where=context.env.name,
         do="Players play on Postgres. Choose a quieter hour and run again: the rounds go on where they are. Or undo:"
         f" invoke rollback --env {context.env.name} --abort",
@@ -72,7 +90,20 @@ def one_round(context: RunContext, back: LiveWriteBack) -> RoundOfWriteBack:
             context.journal.write("log lost", found=error.found)
             begin(context, back)
             continue
-        facts = {name: value for name, value in asdict(result).items() if name != "added_columns"}
-        context.journal.write("round", left=back.waiting, **facts)
+        live_record.of_write_back(context, result, back.waiting)
         return result
     return back.round()
+
+
+def waiting(context: RunContext) -> Dirty:
+    """Return what counts the changes of players that wait on the log, by a connection of its own."""
+    return partial(_waiting, context.env)
+
+
+def _waiting(env: Environment) -> int | None:
+    try:
+        with ops.connect(env.target_direct) as conn:
+            log = change_log.capture(conn)
+            return None if log is None or not log.on else change_log.waiting(conn, log.log)[0]
+    except (ToolError, *FAILURES):  # It is shown as unknown; the rounds themselves say what is wrong.
+        return None

@@ -1,7 +1,8 @@
 """Records in `ops` what people ordered of a live attempt: to hold before its window, to go, to pause, to resume.
 
-One row, which bears the attempt's run. Each change is one conditional UPDATE, and the count of rows says if it was in
-time. The tool that makes the attempt reads the row. Before its window it takes the go; then no order counts any more.
+One row, which bears the attempt's run, of a cutover or of a rollback. Each change is one conditional UPDATE, and the
+count of rows says if it was in time. The tool that makes the attempt reads the row. Before its window it takes the go;
+then no order counts any more.
 """
 
 from __future__ import annotations
@@ -24,9 +25,24 @@ create table if not exists ops.live_orders (
     paused_by text,
     paused_at timestamptz,
     waiting text,
-    failed text
+    failed text,
+    back_from text
 )
 """
+"""back_from: the run of phase `live` from which a rollback goes back; null for a cutover."""
+
+_COLUMN = "alter table ops.live_orders add column if not exists back_from text"  # A row by an older version has none.
+
+_BACK_FROM = "to_jsonb(o) ->> 'back_from'"
+"""The column, null also in a table of an older version."""
+
+_UNDER_WAY = f"""
+exists (
+    select from ops.phase p where (p.phase = '{Phase.LOADING}' and p.run = o.run)
+    or (p.phase = '{Phase.LIVE}' and p.run = {_BACK_FROM})
+)
+"""
+"""The attempt of the row has not come to its point of no return, and no other move has gone on since."""
 
 
 class Go(StrEnum):
@@ -47,7 +63,7 @@ class Orders:
     """The orders for an attempt. go_by: who ordered the go; paused_by: who paused it; both "" if nobody did.
 
     go_at, paused_at: ISO times, by the server's clock. waiting: why the tool waits, failed: why it left the attempt, as
-    it said itself; "" for neither.
+    it said itself; "" for neither. back_from: the run of the cutover from which a rollback goes back; "" of a cutover.
     """
 
     run: str
@@ -58,6 +74,7 @@ class Orders:
     paused_at: str
     waiting: str
     failed: str
+    back_from: str = ""
 
     @property
     def paused(self) -> bool:
@@ -67,6 +84,24 @@ class Orders:
 
 def read(conn: Connection, run: str | None) -> Orders | None:
     """Return the orders for this run; None if there is no row for it."""
+    return _read(conn, "run = %s", run)
+
+
+def standing(conn: Connection) -> Orders | None:
+    """Return the orders for the attempt that is under way, in either direction; None if none is.
+
+    An attempt past its point of no return is none, and neither is one from which another move has gone on.
+    """
+    return _read(conn, _UNDER_WAY)
+
+
+def is_return(conn: Connection, run: str) -> bool:
+    """Return True if this run has returned, by a live rollback whose last steps are still to do."""
+    returned = "run = %s and exists (select from ops.phase p where p.run = o.run and p.phase = 'returned')"
+    return _read(conn, returned, run) is not None
+
+
+def _read(conn: Connection, condition: str, *values: Any) -> Orders | None:
     if conn.execute("select to_regclass('ops.live_orders') is not null").fetchone() != (True,):
         return None
     with conn.cursor(row_factory=dict_row) as cursor:
@@ -74,22 +109,28 @@ def read(conn: Connection, run: str | None) -> Orders | None:
             "select run, go, coalesce(go_by, '') as go_by, coalesce(paused_by, '') as paused_by,"
             " coalesce(date_trunc('second', go_at at time zone 'UTC') || ' UTC', '') as go_at,"
             " coalesce(date_trunc('second', paused_at at time zone 'UTC') || ' UTC', '') as paused_at,"
-            " coalesce(waiting, '') as waiting, coalesce(failed, '') as failed from ops.live_orders where run = %s",
-            (run,),
+            " coalesce(waiting, '') as waiting, coalesce(failed, '') as failed,"
+            f" coalesce({_BACK_FROM}, '') as back_from from ops.live_orders o where {condition}".encode(),
+            values,
         )
         row = cursor.fetchone()
     return None if row is None else Orders(**(row | {"go": Go(row["go"])}))
 
 
 def begin(conn: Connection, run: str, *, hold: bool) -> None:
-    """Make the row of a run that begins or goes on; the caller holds the run lock.
+    """Make the row of a run that begins or goes on; the caller holds the run lock. In phase `live` it is a rollback.
 
     What was ordered of it stands, and so does a pause. hold: it is to hold, so a go that was ordered is taken back.
     """
     with conn.transaction():
         conn.execute(TABLE)
+        conn.execute(_COLUMN)
         conn.execute("delete from ops.live_orders where run <> %s", (run,))
-        conn.execute("insert into ops.live_orders (run, go) values (%s, %s) on conflict do nothing", (run, Go.UNASKED))
+        conn.execute(
+            "insert into ops.live_orders (run, go, back_from) select %s, %s, case when phase = %s then run end"
+            " from ops.phase on conflict do nothing",
+            (run, Go.UNASKED, Phase.LIVE),
+        )
         conn.execute("update ops.live_orders set waiting = null, failed = null")
         # The tool that held is gone, and this one is not ready yet.
         conn.execute(
@@ -157,8 +198,7 @@ def proven_seconds(conn: Connection, run: str) -> float | None:
 
 def _ordered(conn: Connection, change: str, run: str, condition: str, *who: str) -> bool:
     """Change the row of a run whose attempt has not come to its point of no return; True if it was in time."""
-    under_way = f"{condition} and exists (select from ops.phase p where p.run = o.run and p.phase = '{Phase.LOADING}')"
-    return _change(conn, change, run, under_way, *who)
+    return _change(conn, change, run, f"{condition} and {_UNDER_WAY}", *who)
 
 
 def _change(conn: Connection, change: str, run: str, condition: str, *values: Any) -> bool:

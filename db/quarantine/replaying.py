@@ -71,7 +71,8 @@ def require_replayable(conn: ops.Connection) -> Phase:
             "a database that players can write to",
             f"one that is {state}: a rollback was begun",
             where=where,
-            do=f"Finish it: invoke rollback --env {environment}; or undo it, with --abort. Then run this again.",
+            do=f"Finish it: invoke rollback --env {environment} --offline; or undo it, with --abort. Then run this"
+            " again.",
         )
     return phase
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,7 +50,7 @@ def cutover(
 
     if orders.is_order(move, order):
         given = {"certificate": certificate, "plan": plan}
-        _order(move, order, consent, json, [name for name, value in given.items() if value])
+        _order("cutover", move, order, consent, json, [name for name, value in given.items() if value])
         return
     run = partial(cutovers.cutover, certificate=certificate, plan=plan)
     _move(move, consent, json, "cutover", "to Postgres", run, hold=order.hold)
@@ -59,29 +58,39 @@ def cutover(
 
 @task(
     help={
-        "live": "let players play on Postgres until a window of some tens of ms",
         "discard-writes": "leave on Postgres what players did; alone, it says how many to --accept-loss",
         "accept-loss": "how many writes are given up; must equal what is counted",
         "json": JSON,
     },
     needs={"accept-loss": ["discard-writes"]},
-    ignores={"abort": ["live", "discard-writes", "accept-loss"], "live": ["offline", "discard-writes", "accept-loss"]},
+    ignores={
+        "abort": ["discard-writes", "accept-loss", *ORDERS],
+        "dry-run": ORDERS,
+        "offline": ORDERS,
+        "discard-writes": ORDERS,
+        "go": ["hold", "pause", "resume"],
+        "pause": ["hold", "resume"],
+        "resume": ["hold"],
+    },
 )
 def rollback(
     _c: Context,
     move: MoveOptions = MoveOptions(),
+    order: OrderOptions = OrderOptions(),
     consent: Consent = Consent(),
-    live: bool = False,
     discard_writes: bool = False,
     accept_loss: int = Whole(-1, 0),
     json: str = "",
 ) -> None:
-    """Move the live game back to SQLite: with everything that players did on Postgres."""
-    from harness.cli.commands import cutovers
+    """Move the live game back to SQLite while players play, with everything that they did on Postgres."""
+    from harness.cli.commands import cutovers, orders
 
+    if orders.is_order(move, order):
+        _order("rollback", move, order, consent, json, [])
+        return
     loss = None if accept_loss < 0 else accept_loss
     rollback = partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss)
-    _move(replace(move, offline=not live), consent, json, "rollback", "back to SQLite", rollback)
+    _move(move, consent, json, "rollback", "back to SQLite", rollback, hold=order.hold)
 
 
 def _move(
@@ -114,8 +123,8 @@ def _move(
     leave(cutovers.exit_code(report))
 
 
-def _order(move: MoveOptions, order: OrderOptions, consent: Consent, json: str, given: list[str]) -> None:
-    """Order something of a live cutover that is under way; show what became of it."""
+def _order(verb: str, move: MoveOptions, order: OrderOptions, consent: Consent, json: str, given: list[str]) -> None:
+    """Order something of a live move that is under way; show what became of it."""
     from db import environments
     from db.confirmation import require_same_name
     from db.console.output import outcome
@@ -124,9 +133,9 @@ def _order(move: MoveOptions, order: OrderOptions, consent: Consent, json: str, 
 
     with Signals() as signals, outcome(json or None) as out:
         out.signals = signals
-        orders.check(order, given)
+        orders.check(verb, order, given)
         require_same_name(move.env, consent.confirm)
-        act = orders.of(order, lambda: confirmation(out, move.env, consent))
+        act = orders.of(verb, order, lambda: confirmation(out, move.env, consent))
         target = environments.load(move.env)
         orders.end_with(target, out)
         report = act(target)

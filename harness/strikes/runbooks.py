@@ -18,8 +18,10 @@ from db.cutover.runbook import Runbook, Step
 Enter = Callable[[str], None]
 """Called with a step's name as its `done` or `do` begins, and with "" as it ends."""
 
-LIVE, OFFLINE = "live_cutover", "cutover"
-"""The names of the cutover that copies while players play, and of the one that stops the game for it."""
+OFFLINE = ("cutover", "rollback")
+"""The names of the runbooks that stop the game for their copy; those that do not are found by the name LIVE of it."""
+
+LIVE = "live_{}"
 
 STARTS_A_SERVICE = ("a service on the legacy file", "a service on Postgres")
 """Checks that start a process of the service and end it: two seconds each, nothing is written, and no step needs it."""

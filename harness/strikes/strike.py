@@ -20,7 +20,7 @@ from harness.strikes import tool
 from harness.strikes.director import Director, How
 from harness.strikes.events import Event, Position
 from harness.strikes.players import Players
-from harness.strikes.runbooks import LIVE, OFFLINE, runbooks
+from harness.strikes.runbooks import LIVE, runbooks
 from harness.strikes.tool import Order
 from harness.strikes.watcher import Watcher
 from harness.strikes.world import Start, World
@@ -302,7 +302,7 @@ class _Striking:
             command = _NEXT.search(seen.next)
             if command is None:
                 break
-            name = LIVE if command[1] == OFFLINE and not command[2] else command[1]
+            name = command[1] if command[2] else LIVE.format(command[1])
             self._note(Run(self._world, name, abort=bool(command[3])))
 
     def _judge_end(self) -> None:

@@ -30,7 +30,7 @@ from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server, Tool
 from game.legacy import fence as legacy_fence
 from harness.strikes.events import BESIDE, PART, SNAPSHOT, Location
-from harness.strikes.runbooks import LIVE, OFFLINE, announcing, runbooks
+from harness.strikes.runbooks import OFFLINE, announcing, runbooks
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["harness.strikes.preloaded"])
@@ -74,7 +74,7 @@ class Order:
     @property
     def line(self) -> str:
         """Return the command as an operator types it."""
-        option = " --abort" if self.abort else " --offline" if self.runbook == OFFLINE else ""
+        option = " --abort" if self.abort else " --offline" if self.runbook in OFFLINE else ""
         return f"invoke {runbooks()[self.runbook].verb} --env {self.env.name}{option}"
 
 
@@ -86,7 +86,7 @@ def run(order: Order, line: Connection | None) -> None:
     enter = _unheard if narrator is None else narrator.enter
     config = RunConfig(
         passing,
-        offline=order.runbook != LIVE,
+        offline=order.runbook in OFFLINE,
         abort=order.abort,
         tools=partial(_program, order),
         folder=order.folder / "runs",

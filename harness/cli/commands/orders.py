@@ -1,4 +1,4 @@
-"""`invoke cutover --go`, `--hold`, `--pause` and `--resume`: orders for a live attempt, and what became of them."""
+"""`--go`, `--hold`, `--pause` and `--resume` of `invoke cutover` and `rollback`: orders for a live attempt."""
 
 from __future__ import annotations
 
@@ -34,24 +34,25 @@ def _is_at_work(name: str) -> bool:
         return False
 
 
-def check(options: OrderOptions, given: Sequence[str]) -> None:
+def check(verb: str, options: OrderOptions, given: Sequence[str]) -> None:
     """Check what an order does not go with. given: other options of the task with a value. Raises Refusal."""
     if given:
         raise Refusal(
             f"--{options.named} alone",
             f"--{given[0]}",
-            where="invoke cutover",
+            where=f"invoke {verb}",
             do=f"--{given[0]} would change nothing beside it. {NOTHING_BEGUN}",
         )
 
 
-def of(options: OrderOptions, confirmed: Callable[[], Confirm]) -> Callable[[Environment], OrderReport]:
+def of(verb: str, options: OrderOptions, confirmed: Callable[[], Confirm]) -> Callable[[Environment], OrderReport]:
     """Return the order that the options name. confirmed: gives the permission that what moves the game on asks for."""
+    way = ordering.THERE if verb == ordering.THERE.verb else ordering.BACK
     if options.go:
-        return partial(ordering.go, confirm=confirmed())
+        return partial(ordering.go, confirm=confirmed(), way=way)
     if options.resume:
-        return partial(ordering.resume, confirm=confirmed())
-    return ordering.pause if options.pause else ordering.hold
+        return partial(ordering.resume, confirm=confirmed(), way=way)
+    return partial(ordering.pause if options.pause else ordering.hold, way=way)
 
 
 def end_with(env: Environment, out: Output) -> None:

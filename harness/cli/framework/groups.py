@@ -28,14 +28,14 @@ class MoveOptions:
     """The options of a move in either direction."""
 
     env: str = _option(ENV, default="")
-    offline: bool = _option("stop the game for the whole copy; a rollback without --live does", default=False)
+    offline: bool = _option("stop the game for the whole copy, or the whole carrying back", default=False)
     dry_run: bool = _option(DRY_RUN, default=False)
     abort: bool = _option("undo what was begun, wholly", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class OrderOptions:
-    """The options of a live cutover that holds, and those that order something of one from another terminal."""
+    """The options of a live move that holds, and those that order something of one from another terminal."""
 
     hold: bool = _option("stay before the window until --go; of one at work: take a go back", default=False)
     go: bool = _option("have the tool that holds go through its window", default=False)

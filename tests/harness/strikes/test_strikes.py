@@ -42,6 +42,11 @@ SAMPLE: list[Item] = [
     ("rollback", "return", How.KILL),
     ("rollback", "return", How.CUT),
     ("rollback --abort", "lift", How.STOP),
+    ("live_rollback", "write back", How.KILL),
+    ("live_rollback", "window", How.KILL),
+    ("live_rollback", "window", How.LOSE),
+    ("live_rollback", "window", How.STOP),
+    ("live_rollback --abort", "lift", How.KILL),
 ]
 """Steps in which players' writes change their place."""
 
@@ -117,6 +122,7 @@ def test_each_runbook_of_the_project_is_struck_with_its_undo() -> None:
     struck = {name: runbooks()[name.partition(" ")[0]] for name in moves()}
 
     assert {"cutover", "cutover --abort", "rollback", "rollback --abort"} <= set(struck)
+    assert {"live_cutover", "live_cutover --abort", "live_rollback", "live_rollback --abort"} <= set(struck)
     for name, runbook in struck.items():
         assert isinstance(runbook, Runbook)
         performed = runbook.undo if name.endswith("--abort") else runbook.plan
