@@ -1,4 +1,6 @@
-"""Measures the window of a live cutover: what clients see of it under a steady load, through HTTP, on two processes.
+"""Measures the windows of a live cutover and of the live rollback after it, under one steady load, through HTTP.
+
+What clients see of them is measured, on two processes of the service; both are judged by the same limits.
 
 The window is the longest gap between two granted writes as clients saw it, from the stand-by to the end of the switch,
 less the median gap. Beside it stand our own clock's parts of the window, and the longest fsync that a probe saw.
@@ -12,7 +14,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,14 +51,33 @@ MOST_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class WindowRun:
-    """One live cutover under load, as clients saw it. Times in milliseconds; waits of all requests that were sent.
-
-    clients_ms: the window; of it since_last_write_ms until the file was fenced, and until_first_write_ms since Postgres
-    was open. longest_fsync_ms: of a probe beside it. refused: answers of 500 and more; dropped: requests
-    without an answer. held: requests that the service says it held.
+class Parts:
+    """The moments of a window, by its direction. copies: when the copy or the writing back begins; closing, closed:
+    of the store that is left; open: of the other one.
     """
 
+    copies: str
+    closing: str
+    closed: str
+    open: str
+
+
+THERE = Parts("before copy", "at fence", "at lock", "at live")
+BACK = Parts("before write back", "at lock", "at fence", "at open")
+
+
+@dataclass(frozen=True)
+class WindowRun:
+    """One live move under load, as clients saw it. Times in milliseconds; waits of all requests that were sent.
+
+    verb: cutover or rollback. clients_ms: the window; of it since_last_write_ms until the store that is left was
+    closed, and until_first_write_ms since the other was open. quiet: before the move; copying: during the copy, or the
+    writing back. longest_fsync_ms: of a probe beside it. refused: answers of 500 and more; dropped: requests
+    without an answer. held: requests that the service says it held; of a
+    rollback those in flight at its COMMIT, which waited for the lock of Postgres.
+    """
+
+    verb: str
     players: int
     clients_ms: float
     since_last_write_ms: float
@@ -76,122 +97,170 @@ class WindowRun:
 
 
 @dataclass(frozen=True)
-class WindowReport:
-    """All runs, the figures that are judged, and what missed its target."""
+class WindowFigures:
+    """The figures of all runs of one direction that are judged."""
 
-    verdict: Verdict
-    server: str
-    runs: list[WindowRun]
     p50_ms: float
     max_less_fsync_ms: float
     refused: int
     longest_wait_ms: float
+
+
+@dataclass(frozen=True)
+class WindowReport:
+    """All runs, the figures that are judged, and what missed its target. runs: of the way there; back_runs: back."""
+
+    verdict: Verdict
+    server: str
+    runs: list[WindowRun]
+    back_runs: list[WindowRun]
+    there: WindowFigures
+    back: WindowFigures
     missed: tuple[str, ...] = field(default=())
 
 
 def run(players: int, runs: int, rate: int, kind: str | None, progress: Progress) -> WindowReport:
-    """Cut over so many times, each on a fresh server with so many made players. Raises Refusal for less than one."""
+    """Cut over and roll back so many times, each on a fresh server with so many made players.
+
+    Raises Refusal for less than one.
+    """
     if players < 1 or runs < 1 or rate < 1:
         raise Refusal(
             "one player, one run and one command a second at least",
             f"{players}, {runs} and {rate}",
             do="Say for instance --players 1000 --runs 3 --rate 200",
         )
-    done: list[WindowRun] = []
+    done: list[tuple[WindowRun, WindowRun]] = []
     server = ""
     for number in range(1, runs + 1):
         progress.say(f"run {number} of {runs}")
         with set_up(players, None, kind, progress, settings=DURABLE) as setup:
             server = str(setup.server)
             done.append(_once(setup, rate, progress))
-    p50 = statistics.median(one.clients_ms for one in done)
-    most = max(one.clients_ms - one.longest_fsync_ms for one in done)
-    refused = sum(one.refused for one in done)
-    waited = max(one.longest_wait_ms for one in done)
-    judged = TargetsJudgement.of(
-        [
-            Threshold("window, median of the runs, ms", p50, most=MOST_WINDOW_MS),
-            Threshold("window less the longest fsync, ms", most, most=MOST_LESS_FSYNC_MS),
-            Threshold("requests refused", refused, most=0),
-            Threshold("longest wait of a client, ms", waited, most=MOST_WAIT_SECONDS * 1000),
-        ]
-    )
-    return WindowReport(
-        judged.verdict, server, done, round(p50, 1), round(most, 1), refused, round(waited, 1), judged.missed
+    there, back = [one for one, _ in done], [one for _, one in done]
+    figures = _judged(there), _judged(back)
+    judged = TargetsJudgement.of([*_thresholds("there", figures[0]), *_thresholds("back", figures[1])])
+    return WindowReport(judged.verdict, server, there, back, *figures, judged.missed)
+
+
+def _judged(runs: Sequence[WindowRun]) -> WindowFigures:
+    return WindowFigures(
+        round(statistics.median(one.clients_ms for one in runs), 1),
+        round(max(one.clients_ms - one.longest_fsync_ms for one in runs), 1),
+        sum(one.refused for one in runs),
+        round(max(one.longest_wait_ms for one in runs), 1),
     )
 
 
-def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> WindowRun:
+def _thresholds(way: str, figures: WindowFigures) -> list[Threshold]:
+    return [
+        Threshold(f"window {way}, median of the runs, ms", figures.p50_ms, most=MOST_WINDOW_MS),
+        Threshold(f"window {way} less the longest fsync, ms", figures.max_less_fsync_ms, most=MOST_LESS_FSYNC_MS),
+        Threshold(f"requests refused {way}", figures.refused, most=0),
+        Threshold(f"longest wait of a client {way}, ms", figures.longest_wait_ms, most=MOST_WAIT_SECONDS * 1000),
+    ]
+
+
+@dataclass
+class _Moments:
+    """One move as it was observed. moments: when each step and part was last come to, monotonic seconds.
+
+    quiet_since: since when the load had played by itself. held: by the service, once the window was over.
+    """
+
+    quiet_since: float = field(default_factory=time.monotonic)
+    moments: dict[str, float] = field(default_factory=dict)
+    held: int = 0
+    seconds: float = 0.0
+    report: RunReport | None = None
+
+
+def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> tuple[WindowRun, WindowRun]:
     planned = scripts.read(setup.source, players=min(setup.players, MOST_PLAYERS))
-    moments: dict[str, float] = {}
-    held: list[int] = []
     tokens = {player: setup.service.token_of(player) for player in planned}
     load = Clients(setup.service.urls, planned, tokens, rate)
+    with _fsyncs(setup.folder) as fsyncs, load:
+        there = _move(setup, load, partial(moves.cut_over, evidence=lambda _env: None), progress)
+        back = _move(setup, load, moves.roll_back, progress)
+    split = back.quiet_since
+    answers = [one for one in load.answers if one.sent < split], [one for one in load.answers if one.sent >= split]
+    ways = (("cutover", THERE), ("rollback", BACK))
+    seen = zip(ways, (there, back), answers, strict=True)
+    first, second = (
+        _figures(setup.players, verb, parts, move, own, list(fsyncs), rate) for (verb, parts), move, own in seen
+    )
+    return first, second
+
+
+def _move(setup: RehearsalSetup, load: Clients, verb: Callable[..., RunReport], progress: Progress) -> _Moments:
+    """Let the load play by itself, then move the game under it, with a burst as the window begins."""
+    move = _Moments()
 
     def observer(when: When, step: str) -> None:
-        if when == "at" or f"{when} {step}" not in moments:  # Of a window that was tried again the last try counts.
-            moments[f"{when} {step}"] = time.monotonic()
+        if when == "at" or f"{when} {step}" not in move.moments:  # Of a window that was tried again the last counts.
+            move.moments[f"{when} {step}"] = time.monotonic()
         if (when, step) == ("at", "window"):
             load.burst(BURST)
         if (when, step) == ("before", "switch"):
-            held.append(setup.service.held())
+            move.held = setup.service.held()
 
-    with _fsyncs(setup.folder) as fsyncs, load:
-        time.sleep(QUIET_SECONDS)  # The load plays meanwhile: these seconds are what is measured.
-        since = time.monotonic()
-        report = moves.cut_over(
-            setup.environment,
-            RunConfig(
-                partial(_smoke, setup),
-                offline=False,
-                tools=setup.server.tool,
-                progress=progress,
-                view=shown_by(progress),
-                observer=observer,
-                folder=setup.folder / "runs",
-                operator_token=setup.service.operator_token,
-            ),
-            evidence=lambda _env: None,
-        )
-        seconds = time.monotonic() - since
-    return _figures(setup, report, load.answers, moments, list(fsyncs), sum(held), rate, seconds)
+    time.sleep(QUIET_SECONDS)  # The load plays meanwhile: these seconds are what is measured.
+    since = time.monotonic()
+    move.report = verb(
+        setup.environment,
+        RunConfig(
+            partial(_smoke, setup),
+            offline=False,
+            tools=setup.server.tool,
+            progress=progress,
+            view=shown_by(progress),
+            observer=observer,
+            folder=setup.folder / "runs",
+            operator_token=setup.service.operator_token,
+        ),
+    )
+    move.seconds = time.monotonic() - since
+    return move
 
 
 def _figures(
-    setup: RehearsalSetup,
-    report: RunReport,
+    players: int,
+    verb: str,
+    parts: Parts,
+    move: _Moments,
     answers: Sequence[Answered],
-    moments: dict[str, float],
     fsyncs: Sequence[tuple[float, float]],
-    held: int,
     rate: int,
-    seconds: float,
 ) -> WindowRun:
-    assert report.live is not None, "the move was live"
+    assert move.report is not None
+    assert move.report.live is not None, "the move was live"
+    moments = move.moments
     begins, ends = moments["before stand by"], moments["after switch"]
     granted = sorted(one.ended for one in answers if one.granted_write and begins <= one.ended <= ends)
     gaps = [after - before for before, after in itertools.pairwise(granted)]
     median_gap = statistics.median(gaps)
     around = (moments["at window"] - 0.2, moments["at window"] + 1.0)
     writes = [one for one in answers if one.granted_write]
-    copying = [one.seconds for one in writes if moments["before copy"] <= one.sent < moments["before stand by"]]
+    copying = [one.seconds for one in writes if moments[parts.copies] <= one.sent < moments["before stand by"]]
+    quiet = [one.seconds for one in writes if move.quiet_since <= one.sent < moments["before preflight"]]
     return WindowRun(
-        players=setup.players,
+        verb=verb,
+        players=players,
         clients_ms=round((max(gaps) - median_gap) * 1000, 1),
-        since_last_write_ms=_apart(max(at for at in granted if at <= moments["at lock"]), moments["at fence"]),
-        until_first_write_ms=_apart(moments["at live"], min(at for at in granted if at >= moments["at live"])),
-        own=report.live,
+        since_last_write_ms=_apart(max(at for at in granted if at <= moments[parts.closed]), moments[parts.closing]),
+        until_first_write_ms=_apart(moments[parts.open], min(at for at in granted if at >= moments[parts.open])),
+        own=move.report.live,
         longest_fsync_ms=round(max((s for at, s in fsyncs if around[0] <= at <= around[1]), default=0.0) * 1000, 1),
         longest_wait_ms=round(max(one.seconds for one in answers if begins <= one.ended <= ends) * 1000, 1),
         median_gap_ms=round(median_gap * 1000, 1),
         refused=sum(one.status >= 500 for one in answers),
         dropped=sum(one.status == 0 for one in answers),
-        held=held,
+        held=sum(one.sent <= moments["at sent"] <= one.ended for one in answers) if parts is BACK else move.held,
         granted=len(writes),
         rate=rate,
-        quiet=Spread.of(one.seconds for one in writes if one.sent < moments["before preflight"]),
-        copying=Spread.of(copying),
-        seconds=round(seconds, 1),
+        quiet=Spread.of(quiet),
+        copying=Spread.of(copying or quiet),
+        seconds=round(move.seconds, 1),
     )
 
 
@@ -231,13 +300,14 @@ def _fsyncs(folder: Path) -> Iterator[list[tuple[float, float]]]:
 
 def show(report: WindowReport, out: Output) -> None:
     """Print the report as a table, and its verdict."""
-    rows = [
-        (one.clients_ms, one.own.window_ms, one.longest_fsync_ms, one.longest_wait_ms, one.refused, one.held)
-        for one in report.runs
-    ]
     players = count(report.runs[0].players, "player")
     columns = ("window ms, by clients", "by us", "fsync", "longest wait", "refused", "held")
-    out.table(f"live cutovers of {players} on {report.server}", columns, rows)
+    for name, runs in (("cutovers", report.runs), ("rollbacks", report.back_runs)):
+        rows = [
+            (one.clients_ms, one.own.window_ms, one.longest_fsync_ms, one.longest_wait_ms, one.refused, one.held)
+            for one in runs
+        ]
+        out.table(f"live {name} of {players} on {report.server}", columns, rows)
     for line in report.missed:
         out.say(line)
     out.say(f"verdict: {report.verdict}")

@@ -68,7 +68,7 @@ def bench_window(
     postgres: str = "",
     json: str = "",
 ) -> None:
-    """Measure the window of a live cutover: under load, as clients see it."""
+    """Measure the windows of a live cutover and rollback: under load, as clients see them."""
     from harness.bench import window
 
     judged(json, partial(window.run, players, runs, rate, postgres or None), window.show)

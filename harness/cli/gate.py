@@ -22,9 +22,9 @@ from harness.cli.texts import (
     help={
         "players": PLAYERS,
         "legacy": LEGACY + " to rehearse with; a copy is used",
-        "offline": "move there with the game read-only for the whole copy",
+        "offline": "move both ways with the game read-only for the whole copy",
         "postgres": POSTGRES,
-        "report": "where the page of the way there goes, with what clients saw of it",
+        "report": "where the page of the way there goes; that of the way back goes beside it",
         "json": JSON,
     },
     ignores={"legacy": ["players"]},

@@ -71,8 +71,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A gate's finding. window_seconds: how long the rehearsed live move kept players waiting, None if none could be
-    made; freeze_seconds: how long the rehearsed offline one was read-only; made_at: ISO time in UTC.
+    """A gate's finding. window_seconds, window_back_seconds: how long the rehearsed live cutover and the live rollback
+    kept players waiting, None if none could be made; freeze_seconds: how long the rehearsed offline cutover was
+    read-only; made_at: ISO time in UTC.
 
     server_programs: the name and version of what wrote the snapshots; server_settings: those of
     `db.servers.settings.DECISIVE`; seeds: what the made players, the dice, the clients and the orders
@@ -93,6 +94,7 @@ class Certificate:
     race_orders: NonNegativeInt
     rehearsed_players: NonNegativeInt
     window_seconds: NonNegativeFloat | None
+    window_back_seconds: NonNegativeFloat | None
     freeze_seconds: NonNegativeFloat
     server_kind: OneLine
     server_version: OneLine

@@ -139,7 +139,7 @@ class _Search:
         self.parts.append(parts.strike(self.options.postgres, self.progress))
 
     def rehearsal(self) -> None:
-        """Rehearse the whole move, the way back, and the move with the game stopped, under load.
+        """Rehearse the whole move and the way back, and both with the game stopped, under load.
 
         A file that can't be copied while players play is moved with the game stopped alone.
         """
@@ -216,8 +216,10 @@ def _rehearsal(report: RehearsalReport) -> GatePart:
         "requests nobody knows the end of": back.history.unknown,
         "window, seconds": report.window_seconds or 0.0,
         "requests held in the window": report.held_requests,
-        "read-only on the way back, seconds": back.read_only_seconds,
+        "window on the way back, seconds": back.window_seconds or 0.0,
+        "requests held in the window on the way back": back.held_requests,
         "read-only offline, seconds": offline.read_only_seconds,
+        "read-only offline on the way back, seconds": (report.offline_rollback or back).read_only_seconds,
     }
     if offline.predicted_seconds is not None:
         figures["read-only offline, seconds predicted"] = offline.predicted_seconds
@@ -258,6 +260,7 @@ def _certified(report: GateReport, findings: Findings, checkout: CheckoutState, 
         race_orders=report.races.orders,
         rehearsed_players=findings.rehearsed.players,
         window_seconds=findings.rehearsed.window_seconds,
+        window_back_seconds=findings.rehearsed.rollback.window_seconds,
         freeze_seconds=(findings.rehearsed.offline or findings.rehearsed).read_only_seconds,
         server_kind=engine.get("kind", ""),
         server_version=engine.get("version", ""),

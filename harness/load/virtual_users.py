@@ -35,6 +35,9 @@ THINK_SECONDS = 0.03
 """Between two requests of one client; IDLE_SECONDS where only old ones are left to be asked for again."""
 
 IDLE_SECONDS = 0.4
+AT_ONCE = 2
+"""The most requests of one player in a burst."""
+
 ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 GOING_AWAY = 0.05
@@ -77,7 +80,8 @@ class ServiceRequest:
 class AnswerLog:
     """The answers that all clients got. wrong: answers that no service should give, in words.
 
-    refused_at: when one was told to come back later, which a client does, and the code of the answer.
+    refused_at: when one was told to come back later, which a client does, and the code of the answer. spans: when each
+    request was sent, and when its answer came.
     """
 
     requests: ClientLog = field(default_factory=ClientLog)
@@ -87,6 +91,7 @@ class AnswerLog:
     granted_at: list[float] = field(default_factory=list)
     unanswered_at: list[float] = field(default_factory=list)
     refused_at: list[tuple[float, str]] = field(default_factory=list)
+    spans: list[tuple[float, float]] = field(default_factory=list)
 
     def freeze(self, since: float, *, refused_only: bool = False) -> float:
         """Return the longest time in seconds from a request without an answer to the next that was granted.
@@ -102,6 +107,10 @@ class AnswerLog:
             if place < len(grants):
                 spans.setdefault(place, grants[place] - at)
         return max(spans.values(), default=0.0)
+
+    def waiting_at(self, moment: float) -> int:
+        """Count the requests that were sent before a moment and answered after it."""
+        return sum(sent <= moment <= ended for sent, ended in self.spans)
 
     def locked_out(self, since: float) -> int:
         """Count the requests that went unanswered since then."""
@@ -175,10 +184,10 @@ class VirtualUsers:
 
     def burst(self, requests: int) -> int:
         """Send so many requests of the players that were kept for it, all at once; how many are on their way now."""
-        turns = [player for player, script in self._kept.items() for _ in script]
+        turns = [player for player, script in self._kept.items() for _ in script[:AT_ONCE]]
         begun = threading.Barrier(1 + min(requests, len(turns)))
         draw = Random(requests)  # noqa: S311 - variety, not secrecy
-        for n, player in enumerate(draw.sample(turns, begun.parties - 1)):
+        for n, player in enumerate(draw.sample(turns, begun.parties - 1), len(self._bursts)):
             action, fields = self._kept[player].pop(0)
             request = ServiceRequest(player, f"{self._run}-burst-{n}", action, fields)
             thread = threading.Thread(target=self._at_once, args=(request, begun, n), daemon=True)
@@ -340,6 +349,7 @@ class _Client:
 
     def _send(self, request: ServiceRequest) -> ServiceAnswer | None:
         self._users.sending(request)
+        sent = time.monotonic()
         try:
             response = self._web.post(
                 self._draw.choice(self._services) + _path(request),
@@ -348,6 +358,7 @@ class _Client:
             )
         except httpx.TransportError:
             return None
+        self._users.answers.spans.append((sent, time.monotonic()))
         if response.status_code == _UNAVAILABLE:
             self._users.answers.refused_at.append((time.monotonic(), _code(response)))
             return None

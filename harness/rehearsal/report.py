@@ -55,7 +55,7 @@ class Leg:
 class RehearsalReport(Leg):
     """The way there, with the verdict on all; `rollback` is the way back.
 
-    offline: the way there once more, with the game stopped for the copy; None where that was not asked for.
+    offline, offline_rollback: both once more, with the game stopped; None where that was not asked for.
     refused: what the rules said no to. dropped: connections closed before the answer. held: players who can't play
     until someone decides. seconds: of the whole rehearsal.
     """
@@ -68,11 +68,12 @@ class RehearsalReport(Leg):
     seconds: float = 0.0
     rollback: Leg = field(default_factory=lambda: Leg(INCONCLUSIVE))
     offline: Leg | None = None
+    offline_rollback: Leg | None = None
 
     @property
     def legs(self) -> tuple[Leg, ...]:
         """Return the moves in their order."""
-        return (self, self.rollback, *(() if self.offline is None else (self.offline,)))
+        return (self, self.rollback, *(leg for leg in (self.offline, self.offline_rollback) if leg is not None))
 
     @property
     def every_problem(self) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ def show(report: RehearsalReport, out: Output) -> None:
     legs = report.legs
     out.table(
         f"rehearsal on {report.engine['kind']} {report.engine['version']}, {count(report.players, 'player')}",
-        ("what", "there", "and back", "offline")[: 1 + len(legs)],
+        ("what", "there", "and back", "offline", "and back")[: 1 + len(legs)],
         [
             ("verdict", *(leg.verdict for leg in legs)),
             *((words, *(_value(getattr(leg, name)) for leg in legs)) for name, words in _SHOWN.items()),

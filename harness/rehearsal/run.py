@@ -1,6 +1,6 @@
 """The rehearsal: the whole move and the way back, on throwaway copies, the real service under load from real clients.
 
-A gate's moves once more after it, with the game stopped for the copy: the other way in which a cutover can be made.
+A gate moves there and back once more after it, with the game stopped: the other way in which each can be made.
 
 It proves that nothing is lost: after each move the history checker judges what clients were answered and what the store
 has, and what nobody touched comes back byte for byte.
@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from db.console.live_screen import shown_by
 from db.console.progress import Progress
 from db.counts import lines_of
-from db.cutover import moves, rollback
+from db.cutover import moves
 from db.cutover.context import FAILURES, PREFLIGHT, RunConfig
 from db.cutover.ports import SmokeResult, When
 from db.cutover.report import LiveFigures, RunReport
@@ -64,11 +64,14 @@ BURST = 50
 LEAST_HELD = 20
 """Requests that are sent at once as a window begins, and how many of them have to meet it; fewer with few players."""
 
-KEPT_REQUESTS = 2
-"""The requests of a player who asks only in that burst."""
+KEPT_REQUESTS = 4
+"""The requests of a player who asks only in the two bursts."""
 
 WINDOW = "window"
-"""The first part of a live cutover's window, at which nothing is fenced yet."""
+"""The first part of a live move's window, at which nothing is fenced yet."""
+
+LAST_WAIT = "sent"
+"""The last part of a live rollback's window before its COMMIT: who wrote waits for the lock of Postgres."""
 
 SWITCH = "switch"
 """The step of both moves before which the store that is left is fenced, and is still where it was."""
@@ -86,8 +89,8 @@ def rehearse(
 ) -> RehearsalReport:
     """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
 
-    offline: the way there is made with the game read-only for the whole copy; else while players play. both_ways: after
-    the way back, it is made offline too. recorded: called after the way there with the folder of its run, which is not
+    offline: both moves are made with the game read-only for the whole copy; else while players play. both_ways: after
+    the way back, both are made offline too. recorded: called after each move with the folder of its run, which is not
     kept, and with what clients saw.
     Refusal: no such file, or not a game's; no server of that kind. Lost: the server or the machine was lost, outside a
     move. What goes wrong after that is the report's verdict.
@@ -106,12 +109,12 @@ def rehearse(
         kept = {} if offline else _kept(setup.source, planned)
         token_of = setup.service.token_of
         with VirtualUsers(setup.service.urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
-            moves_made = 3 if both_ways else 2
+            moves_made = 4 if both_ways else 2
             rehearsal = Rehearsal(setup, users, planned, progress, kept=kept, moves_made=moves_made, recorded=recorded)
             outward, way_back = rehearsal.there_and_back(live=not offline)
-            again = rehearsal.there_offline(way_back) if both_ways else None
+            offline_legs = rehearsal.offline(way_back) if both_ways else ()
         answers = users.answers
-        verdicts = [leg.verdict for leg in (outward, way_back, again) if leg is not None]
+        verdicts = [leg.verdict for leg in (outward, way_back, *offline_legs)]
         return RehearsalReport(
             **_fields(outward) | {"verdict": _worst(*verdicts)},
             engine={
@@ -125,7 +128,8 @@ def rehearse(
             dropped=answers.dropped,
             seconds=round(time.monotonic() - began, 1),
             rollback=way_back,
-            offline=again,
+            offline=offline_legs[0] if offline_legs else None,
+            offline_rollback=offline_legs[1] if offline_legs else None,
         )
 
 
@@ -146,6 +150,7 @@ class Rehearsal:
         self._live = False
         self._recorded = recorded
         self._held_requests = 0
+        self._closed_at = 0.0
         self._least_held = min(LEAST_HELD, len(kept) // 2)
         self._setup = setup
         self._users = users
@@ -157,23 +162,30 @@ class Rehearsal:
         self.held = 0
 
     def there_and_back(self, *, live: bool) -> tuple[Leg, Leg]:
-        """Rehearse the way there and, where that passed, the way back. live: players play while the copy is made."""
+        """Rehearse the way there and, where that passed, the way back. live: players play meanwhile, both ways."""
         self._progress.say("players play on the legacy file")
         self._users.play(self._slice)
         outward = self._there(live=live)
         if outward.verdict != PASS:
             return outward, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
-        return outward, self.leg(rollback.run, self._setup.environment.legacy, self._returned)
+        return outward, self._back(live=live)
 
-    def there_offline(self, before: Leg) -> Leg:
-        """Rehearse the way there once more where the leg before it passed, with the game stopped for the copy."""
+    def offline(self, before: Leg) -> tuple[Leg, Leg]:
+        """Rehearse both ways once more where the leg before them passed, with the game stopped."""
         if before.verdict != PASS:
-            return Leg(INCONCLUSIVE, problems=("not tried: the way back did not pass",))
-        return self._there(live=False)
+            untried = Leg(INCONCLUSIVE, problems=("not tried: the way back did not pass",))
+            return untried, untried
+        there = self._there(live=False)
+        if there.verdict != PASS:
+            return there, Leg(INCONCLUSIVE, problems=("not tried: the offline way there did not pass",))
+        return there, self._back(live=False)
 
     def _there(self, *, live: bool) -> Leg:
         cut_over = partial(moves.cut_over, evidence=_no_evidence)
         return self.leg(cut_over, self._setup.environment.target, self._loaded, live=live)
+
+    def _back(self, *, live: bool) -> Leg:
+        return self.leg(moves.roll_back, self._setup.environment.legacy, self._returned, live=live)
 
     def leg(
         self,
@@ -211,7 +223,7 @@ class Rehearsal:
         live: bool,
     ) -> Leg:
         since = time.monotonic()
-        self._live = live
+        self._live, self._closed_at = live, 0.0
         report = verb(
             self._setup.environment,
             RunConfig(
@@ -228,6 +240,8 @@ class Rehearsal:
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
         self._users.play(self._slice)
         answers = self._users.answers
+        if self._closed_at:  # On Postgres they wait for a lock, and the service holds few of them.
+            self._held_requests = answers.waiting_at(self._closed_at)
         with closing(open_store(store.as_text())) as opened:
             judged = self._history.judge(answers.requests, opened)
         self._leaving = store
@@ -252,7 +266,7 @@ class Rehearsal:
             steps=report.steps,
             problems=tuple(shown),
         )
-        if self._recorded is not None and isinstance(store, PostgresUrl):
+        if self._recorded is not None:
             self._recorded(Path(report.journal), leg)
         return _judged(leg, list(_doubts(leg, answers, since, least_held=self._least_held if live else None)))
 
@@ -278,6 +292,8 @@ class Rehearsal:
             self._users.allow(self._slice * SLICES_WHILE_OPEN if step == PREFLIGHT else some)
         if (when, step) == ("at", WINDOW):
             self._users.burst(BURST)
+        if (when, step) == ("at", LAST_WAIT):
+            self._closed_at = time.monotonic()
         if (when, step) == ("before", SWITCH) and self._live:
             self._held_requests = self._setup.service.held()
         if (when, step) == ("before", SWITCH):

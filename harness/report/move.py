@@ -11,12 +11,13 @@ from pydantic import TypeAdapter
 
 from db.console.live_view import durations
 from db.cutover import live_record
-from db.cutover import rollback as rollbacks
+from db.cutover.back import LIVE_ROLLBACK
 from db.cutover.context import READ_ONLY_BEGINS, RUNS, read_only_seconds
 from db.cutover.cutover import CUTOVER
 from db.cutover.journal import END, RUN, Journal, JournalEntry
 from db.cutover.live import LIVE_CUTOVER
 from db.cutover.report import StepStatus
+from db.cutover.rollback import ROLLBACK
 from db.cutover.runbook import Step
 from db.errors import Refusal
 from db.files import json_files
@@ -79,9 +80,9 @@ class CopyPoint:
 
 @dataclass(frozen=True, slots=True)
 class ReportedWindow:
-    """The window that was passed. ms: until players played on Postgres; parts_ms: how long each part took, in order.
+    """The window that was passed. ms: until players played on the other store.
 
-    attempts: those that were opened again among them; missed: why, each.
+    parts_ms: how long each part took, in order; attempts: those that were opened again among them; missed: why, each.
     """
 
     began: float
@@ -165,7 +166,7 @@ def read(folder: Path, clients: ClientFigures | None = None) -> MoveReport:
     entries = [*journal.entries()]
     begun = [entry for entry in entries if entry.event == RUN]
     first, last = begun[0].facts, begun[-1].facts
-    live = first.get("live") is True and first.get("verb") == CUTOVER.verb
+    live = first.get("live") is True
     settings = tuple(_texts(last, "settings"))
     counted = _numbers(_last(entries, "counts"))
     return MoveReport(
@@ -204,8 +205,8 @@ def _verdict(entries: Sequence[JournalEntry]) -> str:
 
 
 def _steps(entries: Sequence[JournalEntry], verb: str, *, live: bool) -> Iterator[ReportedStep]:
-    cutover = LIVE_CUTOVER if live else CUTOVER
-    runbook = cutover if verb == CUTOVER.verb else rollbacks.ROLLBACK
+    there, back = (LIVE_CUTOVER, LIVE_ROLLBACK) if live else (CUTOVER, ROLLBACK)
+    runbook = there if verb == CUTOVER.verb else back
     for step in runbook.plan:
         yield _step(step, entries, undo=False)
     for step in runbook.undo:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from db.console.live_figures import MB, seconds_text, throttle_text
+from db.cutover.cutover import CUTOVER
 from db.cutover.report import RunVerdict, StepStatus
 from db.files import private
 from harness.report.charts import charts
@@ -27,6 +29,15 @@ _PARTS = {
     "checks": "quarantine, canaries, and a snapshot of this instant",
     "live": "point of no return: players play on Postgres",
     "moved": "the legacy file says that it moved; players play already",
+}
+_PARTS_BACK = {
+    "lock": "`users` of Postgres is locked, with no command in flight",
+    "fence": "the fence of Postgres is raised: nothing can be written any more",
+    "last round": "what changed since the round before is in the legacy file, and on its disk",
+    "checks": "the whole file, and canaries",
+    "sent": "the phase and the fence are set",
+    "returned": "point of no return: Postgres says that the game returned",
+    "open": "the legacy file is open: players play on it",
 }
 _AFTER = ("moved",)
 """Parts after the window: players play meanwhile."""
@@ -98,7 +109,8 @@ def page(report: MoveReport) -> str:
         facts=_facts(report),
         tiles=_tiles(report),
         steps=[_step(step, report) for step in report.steps],
-        parts=[] if window is None else _parts(window),
+        parts=[] if window is None else _parts(window, _PARTS if report.verb == CUTOVER.verb else _PARTS_BACK),
+        back=report.verb != CUTOVER.verb,
         missed=() if window is None else window.missed,
         rounds=report.rounds[-MOST_ROUNDS:],
         left_out=max(0, len(report.rounds) - MOST_ROUNDS),
@@ -169,8 +181,8 @@ def _step(step: ReportedStep, report: MoveReport) -> ShownStep:
     )
 
 
-def _parts(window: ReportedWindow) -> list[ShownPart]:
-    return [ShownPart(name, _PARTS.get(name, ""), ms, name in _AFTER) for name, ms in window.parts_ms.items()]
+def _parts(window: ReportedWindow, meanings: Mapping[str, str]) -> list[ShownPart]:
+    return [ShownPart(name, meanings.get(name, ""), ms, name in _AFTER) for name, ms in window.parts_ms.items()]
 
 
 def _clients(clients: ClientFigures | None) -> list[tuple[str, str]]:

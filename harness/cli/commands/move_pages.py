@@ -10,6 +10,7 @@ from typing import Protocol
 
 from db.cutover import journal as journals
 from db.cutover.context import RUNS
+from db.cutover.cutover import CUTOVER
 from db.environments import Environment
 from db.files import private
 from harness.rehearsal import Leg
@@ -35,12 +36,16 @@ def make(run: str, clients: str, into: str) -> tuple[MoveReport, Path]:
 
 
 def of_rehearsal(path: Path) -> Callable[[Path, Leg], None]:
-    """Return what writes the page of a rehearsal's way there to the path, with what clients saw."""
+    """Return what writes the page of a rehearsal's way there to the path, with what clients saw; of the way back beside
+    it, as `NAME-back.html`.
+    """
 
     def write(folder: Path, leg: Leg) -> None:
         seen = {name: getattr(leg, name) for name in move.ClientFigures.__dataclass_fields__}
+        report = move.read(folder, move.ClientFigures(**seen))
         private.make_parent(path)
-        move_page.write(move.read(folder, move.ClientFigures(**seen)), path)
+        back = path.with_name(f"{path.stem}-back{path.suffix}")
+        move_page.write(report, path if report.verb == CUTOVER.verb else back)
 
     return write
 
