@@ -35,9 +35,7 @@ THINK_SECONDS = 0.03
 """Between two requests of one client; IDLE_SECONDS where only old ones are left to be asked for again."""
 
 IDLE_SECONDS = 0.4
-AT_ONCE = 2
-"""The most requests of one player in a burst."""
-
+AT_ONCE = 2  # The most requests of one player in a burst.
 ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 GOING_AWAY = 0.05
@@ -107,10 +105,6 @@ class AnswerLog:
             if place < len(grants):
                 spans.setdefault(place, grants[place] - at)
         return max(spans.values(), default=0.0)
-
-    def waiting_at(self, moment: float) -> int:
-        """Count the requests that were sent before a moment and answered after it."""
-        return sum(sent <= moment <= ended for sent, ended in self.spans)
 
     def locked_out(self, since: float) -> int:
         """Count the requests that went unanswered since then."""

@@ -241,7 +241,7 @@ class Rehearsal:
         self._users.play(self._slice)
         answers = self._users.answers
         if self._closed_at:  # On Postgres they wait for a lock, and the service holds few of them.
-            self._held_requests = answers.waiting_at(self._closed_at)
+            self._held_requests = sum(sent <= self._closed_at <= ended for sent, ended in answers.spans)
         with closing(open_store(store.as_text())) as opened:
             judged = self._history.judge(answers.requests, opened)
         self._leaving = store

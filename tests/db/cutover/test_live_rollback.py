@@ -184,6 +184,16 @@ def test_a_live_one_does_not_go_on_with_an_offline_one(world: World) -> None:
     assert_back(world)
 
 
+def test_a_return_that_gave_writes_up_is_finished_and_nothing_is_compared(world: World) -> None:
+    """The file lacks what Postgres granted, as it was accepted: no proof of an instant is to be made of it."""
+    assert world.act(0, "given-up").status_code == 200
+    wish = {"discard_writes": True, "accept_loss": 1}
+    assert world.dies("after", "return", run_rollback, **wish) == -signal.SIGKILL
+    world.rollback(offline=False)
+    assert_back(world)
+    assert receipts(world, "given-up") == []
+
+
 def test_an_offline_one_takes_over_from_a_live_one(world: World) -> None:
     assert world.dies("before", "window", run_rollback, offline=False) == -signal.SIGKILL
     assert world.act(0, "between").status_code == 200
