@@ -132,5 +132,6 @@ LIVE_ROLLBACK = dataclasses.replace(
     refuse=_refuse,
     preflight=_preflight,
     run_of=_run_of,
+    begins=lambda status: status.phase is not Phase.RETURNED and status.going_back is None,
     adapted=_of,
 )

@@ -7,8 +7,8 @@ from functools import partial
 from db import ops
 from db.console.live_view import Dirty, MoveState
 from db.counts import counted
-from db.cutover import holding, live_record
-from db.cutover.catching_up import LEAST_SHRINKING, LONGEST_SECONDS, MOST_AHEAD, MOST_ROUNDS, SHORT_SECONDS, STILL
+from db.cutover import catching_up, holding, live_record
+from db.cutover.catching_up import LEAST_SHRINKING, MOST_AHEAD, MOST_ROUNDS, SHORT_SECONDS, STILL
 from db.cutover.context import FAILURES, RunContext
 from db.cutover.runbook import LeftToGoOn
 from db.environments import Environment
@@ -54,7 +54,7 @@ def _catch_up(context: RunContext, back: LiveWriteBack) -> int:
         shrinks = before is None or result.seconds < before * LEAST_SHRINKING
         still = 0 if shrinks else still + 1
         if still >= STILL:
-            if result.seconds <= LONGEST_SECONDS:
+            if result.seconds <= catching_up.LONGEST_SECONDS:
                 return number
             break
         before = result.seconds

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from db.console.output import outcome
-from db.cutover import ending, engine, hooks, preflight, services, switch, undoing, watchdog, window
+from db.cutover import catching_up, ending, engine, hooks, preflight, services, switch, undoing, watchdog, window
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
 from db.cutover.services import Ready
@@ -196,6 +196,7 @@ def _hurry(ready_seconds: float) -> None:
     switch.READY_SECONDS = ready_seconds
     # Each statement in the window is held and looked at.
     window.BUDGET_SECONDS, watchdog.LONGEST_SECONDS = ENDS_A_WINDOW_SECONDS, ENDS_A_WINDOW_SECONDS
+    catching_up.LONGEST_SECONDS = ENDS_A_WINDOW_SECONDS
     services.started_beside = _beside  # type: ignore[assignment]  # what it would play is no part of what is struck
 
 
