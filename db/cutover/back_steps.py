@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from db.cutover import back_window, fence_owner, instant_back, returning, services, switch, undo, writing_back
+from db.cutover import (
+    back_window,
+    fence_owner,
+    instant_back,
+    returning,
+    services,
+    switch,
+    taking_over,
+    undo,
+    writing_back,
+)
 from db.cutover import journal as journals
 from db.cutover.context import RunContext
 from db.cutover.cutover_steps import play
@@ -21,6 +31,7 @@ Facts = dict[str, Any]
 def back_of(context: RunContext) -> LiveWriteBack:
     """Return the write-back of this process; when first asked for, the file gets this run's pass and stays *moved*."""
     if context.back is None:
+        taking_over.from_follower(context)
         path = context.env.legacy.path
         owner_check = fence_owner.of_this_game(context.owner, path)
         turn(context, "moved", phases=(Phase.LIVE,), owner_check=owner_check, pass_token=context.pass_token)
