@@ -26,6 +26,7 @@ namespace = Collection(
     cutover.cutover,
     cutover.rollback,
     environment.status,
+    operations.follow,
     operations.fence,
     operations.watch,
     operations.upkeep,

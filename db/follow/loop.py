@@ -27,6 +27,7 @@ from db.follow.view import FollowView, Unseen
 from db.ops import Phase, following, locks
 from db.ops.following import FollowState, Order
 from db.schema import migrate, revisions
+from db.schema.revisions import History
 from db.target import requirements
 from db.transfer.live_back.session import LiveWriteBack, LogLost, writing_back
 from db.transfer.preconditions import check_homes
@@ -57,11 +58,14 @@ def _nothing(_what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FollowConfig:
-    """How to follow. observer: told each place of the loop that a test may stop at."""
+    """How to follow. history: other revisions than the project's own. observer: told each place of the loop that a test
+    may stop at.
+    """
 
     progress: Progress = field(default_factory=Silent)
     view: FollowView = field(default_factory=Unseen)
     signals: GentleSignals = field(default_factory=GentleSignals)
+    history: History | None = None
     observer: Callable[[str], None] = _nothing
 
 
@@ -177,8 +181,7 @@ class _Follower:
         self._conn: ops.Connection | None = None
         self._stack = ExitStack()
         self._back: LiveWriteBack | None = None
-        self._head = migrate.head()
-        self._known = revisions.read()
+        self._known = config.history or revisions.read()
         self._prediction = Prediction()
         self._shown: tuple[FollowState, str] | None = None
         self._since = time.monotonic()
@@ -269,16 +272,19 @@ class _Follower:
     def _schema(self) -> tuple[FollowState, str] | None:
         """Return why to wait for a migration. Raises Inconclusive at a schema that this version does not know."""
         at = migrate.current(self.conn)
-        if at == self._head:
+        if at == self._known.head:
             return None
         if at is None or at in self._known:
             todo = f"invoke migrate --env {self.env.name}"
-            return FollowState.PAUSING, f"the schema is at {at or 'none'}, and this version is for {self._head}: {todo}"
+            return (
+                FollowState.PAUSING,
+                f"the schema is at {at or 'none'}, and this version is for {self._known.head}: {todo}",
+            )
         self.leave()
-        reason = f"the schema is at {at}, and this version was built for {self._head}"
+        reason = f"the schema is at {at}, and this version was built for {self._known.head}"
         self._note(FollowState.STOPPED, reason)
         raise Inconclusive(
-            f"the schema {self._head}, for which this version was built",
+            f"the schema {self._known.head}, for which this version was built",
             at,
             where=self.env.target_direct.redacted,
             do="Players play on, and the log is bounded. Start the version that migrated the schema:"
@@ -319,7 +325,7 @@ class _Follower:
 
     def _schema_changed(self) -> bool:
         """Return True if the schema is not this version's: the next look says what follows from it."""
-        return migrate.current(self.conn) != self._head
+        return migrate.current(self.conn) != self._known.head
 
     def _round(self) -> RoundFigures:
         back = self._opened()

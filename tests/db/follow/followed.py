@@ -20,6 +20,7 @@ from db.follow.loop import FollowConfig, FollowReport, follow
 from db.legacy.source import opened
 from db.ops import following
 from db.ops.following import Following, FollowState
+from db.schema.revisions import History
 from db.transfer import target as targets
 from db.transfer.verify import compare
 from game.legacy import sqlite_values
@@ -60,10 +61,12 @@ class Follower:
 
 
 @contextmanager
-def on_a_thread(world: World, observer: Callable[[str], None] | None = None) -> Iterator[Follower]:
+def on_a_thread(
+    world: World, observer: Callable[[str], None] | None = None, history: History | None = None
+) -> Iterator[Follower]:
     """Follow while the block lasts."""
     view, signals = Recorder(), GentleSignals()
-    config = FollowConfig(view=view, signals=signals, observer=observer or (lambda _what: None))
+    config = FollowConfig(view=view, signals=signals, observer=observer or (lambda _what: None), history=history)
     with ThreadPoolExecutor(1) as pool:
         follower = Follower(view, signals, pool.submit(follow, world.env, config))
         try:
