@@ -142,7 +142,7 @@ def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> WindowRun:
         report = moves.cut_over(
             setup.environment,
             RunConfig(
-                partial(_smoke, setup),
+                partial(smoke_of, setup),
                 offline=False,
                 tools=setup.server.tool,
                 progress=progress,
@@ -199,7 +199,7 @@ def _apart(since: float, until: float) -> float:
     return round((until - since) * 1000, 1)
 
 
-def _smoke(
+def smoke_of(
     setup: RehearsalSetup, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str
 ) -> SmokeResult:
     return smoke.run(services, store, pass_token=pass_token, operator_token=setup.service.operator_token)

@@ -18,6 +18,7 @@ from db.ops.following import FollowState
 from db.schema import migrate, revisions
 from db.schema.revisions import History
 from db.servers import Server
+from db.transfer.live import capture
 from game.legacy import sidecars
 from tests.db.cutover.cutover_world import World, made, wait_until
 from tests.db.follow.followed import differences, on_a_thread, receipts, row, wait_for_receipt, wait_for_state
@@ -45,7 +46,10 @@ def migrated(world: World, known: History) -> list[str]:
     return migrate.migrate(world.owner, environment="test", service_role=None, history=known).applied
 
 
-def test_a_full_disk_is_waited_for_while_players_play(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_waited_for_while_players_play(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "LEAST_FREE_BYTES", 1 << 20)
     with mounted(tmp_path / "disk", megabytes=40) as disk, made(server, tmp_path, disk.folder) as world:
         world.cutover(offline=False)
         with on_a_thread(world) as follower:
