@@ -19,7 +19,7 @@ from db import ops
 from db.console.progress import Advance, Progress, Silent
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal
-from db.follow import causes, entering
+from db.follow import causes, entering, lock
 from db.follow.ending_signals import GentleSignals
 from db.follow.entering import NotYet
 from db.follow.figures import Prediction, RoundFigures
@@ -28,7 +28,6 @@ from db.ops import Phase, following, locks
 from db.ops.following import FollowState, Order
 from db.schema import migrate, revisions
 from db.schema.revisions import History
-from db.target import requirements
 from db.transfer.live_back.session import LiveWriteBack, LogLost, writing_back
 from db.transfer.preconditions import check_homes
 from game.legacy import sidecars
@@ -44,9 +43,6 @@ LOOK_SECONDS = 0.1
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
-
-OWN_LOCK_SECONDS = 30.0
-"""How long to wait for the lock of a process that is gone: the server notices within this time."""
 
 MOST_LOG_BYTES = 256 << 20
 """The write-ahead log of the file may grow to this while another process reads the file."""
@@ -81,10 +77,6 @@ class FollowReport:
     most_lag: float | None
 
 
-class AnotherFollows(Refusal):
-    """Another process has this legacy file follow."""
-
-
 class _Elsewhere(Exception):
     """Raised inside a long write-back: it was told to end, to pause or to hand over."""
 
@@ -100,9 +92,9 @@ def follow(env: Environment, config: FollowConfig) -> FollowReport:
     while True:
         with ExitStack() as stack:
             try:
-                conn = stack.enter_context(_holding(env, follower.name, first=not follower.began))
+                conn = stack.enter_context(lock.holding(env, follower.name, first=not follower.began))
             except (Refusal, psycopg.OperationalError) as error:
-                if not follower.began or isinstance(error, AnotherFollows):
+                if not follower.began or isinstance(error, lock.AnotherFollows):
                     raise
                 away: BaseException = error
             else:
@@ -116,58 +108,6 @@ def follow(env: Environment, config: FollowConfig) -> FollowReport:
                     away = error
         if (report := follower.without_postgres(away)) is not None:
             return report
-
-
-@contextmanager
-def _holding(env: Environment, name: str, *, first: bool) -> Iterator[ops.Connection]:
-    """Hold the lock of those that follow. Raises Refusal naming the holder, or if players do not play on Postgres."""
-    with ops.connect(env.target_direct, application=f"sudamr {name}") as conn:
-        requirements.require(conn)
-        ops.require_marker(conn, env.name)
-        ops.require_prepared(conn)
-        if first:
-            _require_live(env, conn)
-        _lock(env, conn)
-        try:
-            following.sign(conn, name)
-            conn.execute("set synchronous_commit = off")  # The row is for people: one that is lost does no harm.
-            yield conn
-        finally:
-            locks.release(conn, locks.FOLLOW_LOCK)
-
-
-def _require_live(env: Environment, conn: ops.Connection) -> None:
-    phase = ops.phase(conn)
-    if phase is not Phase.LIVE:
-        raise Refusal(
-            "a game that is live on Postgres",
-            f"the phase {phase}",
-            where=env.target_direct.redacted,
-            do=f"Nothing was changed. The legacy file follows after: invoke cutover --env {env.name}.",
-        )
-
-
-def _lock(env: Environment, conn: ops.Connection) -> None:
-    """Take the lock. A session that is gone, as after kill -9, keeps it until the server notices."""
-    until = time.monotonic() + OWN_LOCK_SECONDS
-    while True:
-        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.FOLLOW_LOCK)).fetchone()
-        if row == (True,):
-            return
-        holder = following.read(conn)
-        if time.monotonic() > until or (holder is not None and _runs(holder)):
-            raise AnotherFollows(
-                "no other process that has the legacy file follow",
-                holder.process if holder else locks.owners(conn, locks.FOLLOW_LOCK),
-                where=env.target_direct.redacted,
-                do=f"Nothing was changed. Leave it at work, or end it first: invoke follow --env {env.name} --stop",
-            )
-        time.sleep(LOOK_SECONDS)  # The holder's end is the server's to notice.
-
-
-def _runs(holder: following.Following) -> bool:
-    """Return False if the process is known to be gone, or is this one: its earlier session holds the lock."""
-    return locks.runs(holder.host, holder.pid)
 
 
 class _Follower:

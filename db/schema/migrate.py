@@ -316,7 +316,7 @@ def _captured(conn: ops.Connection, revision: Revision) -> Callable[[], None]:
                 "tables whose changes are noted, while the legacy file follows",
                 f"{few(made, NAMED)} of revision {revision.id} without the triggers of the change log",
                 where=ops.place(conn),
-                do=f"Revision {revision.id} changed nothing. Give the table its triggers, as tables.LOGGED lists them."
+                do=f"Revision {revision.id} changed nothing. Give the table the triggers that revision 0012 gives each."
                 f" Or give up the way back to the legacy file first: invoke follow --env {name} --stop",
             )
 

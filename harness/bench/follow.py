@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from db.errors import Failure, Refusal
 from db.follow.ending_signals import GentleSignals
 from db.follow.loop import FollowConfig
 from db.follow.loop import follow as have_it_follow
+from db.follow.view import Lines
 from db.ops import change_log
 from harness.bench.clients import Clients
 from harness.bench.samples import TargetsJudgement, Threshold, Verdict
@@ -201,7 +203,11 @@ def _following(env: Environment) -> Iterator[BaseProcess]:
 
 def _follow(env: Environment) -> None:
     with GentleSignals() as signals:
-        have_it_follow(env, FollowConfig(signals=signals))
+        have_it_follow(env, FollowConfig(signals=signals, view=Lines(_line)))
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(f"     {text}\n")
 
 
 def show(report: FollowFigures, out: Output) -> None:

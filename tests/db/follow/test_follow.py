@@ -11,7 +11,8 @@ import pytest
 from db import ops
 from db.errors import Refusal
 from db.follow.ending_signals import GentleSignals
-from db.follow.loop import AnotherFollows, FollowConfig, follow
+from db.follow.lock import AnotherFollows
+from db.follow.loop import FollowConfig, follow
 from db.ops import change_log, following
 from db.ops.following import FollowState
 from db.servers import Server
