@@ -6,6 +6,9 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+LEAST = 3
+"""Fewer rounds predict nothing: the first ones have what waited before."""
+
 KEPT = 30
 """So many rounds predict the window: at one a second, half a minute."""
 
@@ -43,8 +46,8 @@ class Prediction:
 
     @property
     def seconds(self) -> float | None:
-        """Return the predicted window; None before the first round."""
-        if not self._rounds:
+        """Return the predicted window; None before LEAST rounds."""
+        if len(self._rounds) < LEAST:
             return None
         took = [seconds for _ended, seconds in self._rounds]
         (first, seconds), (last, _) = self._rounds[0], self._rounds[-1]

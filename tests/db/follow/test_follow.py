@@ -44,7 +44,7 @@ def test_what_players_do_is_in_the_file_moments_later_while_it_says_moved(world:
             assert world.legacy_fence() == "moved"
         found = row(world)
         assert found.lag is not None
-        assert found.window_seconds is not None
+        assert found.rounds >= 3
         report = follower.end()
     assert (report.outcome, report.reason) == ("interrupted", "SIGINT")
     assert differences(world) == ()

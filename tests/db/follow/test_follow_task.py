@@ -38,8 +38,9 @@ def test_status_says_who_follows_how_far_it_is_and_what_a_rollback_would_be(worl
     assert "no process follows" in nobody[0]
     assert "window is not known" in nobody[-1]
     with on_a_thread(world) as follower:
-        assert world.act(0, "followed").status_code == 200
-        wait_for_receipt(world, "followed")
+        for number in range(3):
+            assert world.act(number, f"followed-{number}").status_code == 200
+            wait_for_receipt(world, f"followed-{number}")
         wait_until(lambda: row(world).window_seconds is not None)
         state, figures, rollback = status.described(world.env)
         assert state.startswith("following")
@@ -110,6 +111,9 @@ def test_lines_come_ten_seconds_apart_and_objects_have_the_figures() -> None:
 def test_a_window_that_no_round_predicts_is_not_known() -> None:
     prediction = Prediction()
     assert prediction.seconds is None
-    prediction.add(0.02)
+    for seconds in (0.5, 0.02):
+        prediction.add(seconds)
+        assert prediction.seconds is None
+    prediction.add(0.03)
     assert prediction.seconds is not None
     assert prediction.seconds >= 0.02

@@ -13,7 +13,7 @@ import pytest
 from db.console.progress import Silent
 from db.errors import Failure, Refusal
 from db.servers import Server
-from harness.bench import actions, databases, pgbench, window
+from harness.bench import actions, databases, follow, pgbench, window
 from harness.bench.actions import CellRounds, Measurement
 from harness.bench.samples import Spread, TargetsJudgement, Threshold, percentile, ratio
 from harness.bench.setup import RecordedStatement
