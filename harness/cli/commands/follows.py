@@ -28,7 +28,11 @@ def end_with(env: Environment, out: Output) -> None:
 
 def follow(env: Environment, confirm: Confirm, signals: GentleSignals, out: Output) -> FollowReport:
     """Follow until there is a reason to end; see `loop.follow`."""
-    confirm(Change(env, f"writes what players do on Postgres into {env.legacy.redacted}, again and again"))
+    confirm(
+        Change(
+            env, f"writes what players do on {env.target_direct.redacted} into {env.legacy.redacted}, again and again"
+        )
+    )
     with view.shown_by(out.progress, out.stream) as shown:
         return loop.follow(env, FollowConfig(progress=out.progress, view=shown, signals=signals))
 
