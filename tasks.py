@@ -26,6 +26,7 @@ namespace = Collection(
     cutover.cutover,
     cutover.rollback,
     environment.status,
+    operations.follow,
     operations.fence,
     operations.watch,
     operations.upkeep,
@@ -49,6 +50,8 @@ namespace.add_collection(
 namespace.add_collection(Collection("snapshot", snapshot.take, snapshot.verify, snapshot.restore, snapshot.kept))
 namespace.add_collection(Collection("provider", operations.verify))
 namespace.add_collection(
-    Collection("bench", bench.bench_actions, bench.bench_databases, bench.bench_round, bench.bench_window)
+    Collection(
+        "bench", bench.bench_actions, bench.bench_databases, bench.bench_round, bench.bench_window, bench.bench_follow
+    )
 )
 check(namespace)

@@ -46,6 +46,7 @@ ALONE = {
     "bench.databases",
     "bench.round",
     "bench.window",
+    "bench.follow",
 }
 """Tasks that know no environment: what they change is a throwaway, the development container, or a new file."""
 
@@ -80,6 +81,7 @@ CHANGES: dict[str, Options] = {
     "cutover": lambda _: {"abort": True},
     "rollback": lambda _: {"abort": True},
     "fence": lambda _: {"on": True, "reason": "a test"},
+    "follow": lambda _: {},
     "snapshot.restore": lambda project: {"path": snapshot(project, Side.TARGET), "replace": True},
     # Refused for every environment of real players, asked or not.
     "seed": lambda _: {"players": 3},

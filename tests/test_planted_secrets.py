@@ -63,6 +63,8 @@ ALONE = [
     ("rollback", "--env", "staging", "--dry-run"),
     ("rollback", "--env", "staging", "--go", "--json", "out.json"),
     ("fence", "--env", "staging", "--on", "--reason", "password=planted-reason", "--json", "fence.json"),
+    ("follow", "--env", "staging", "--yes", "--json", "-"),
+    ("follow", "--env", "staging", "--pause"),
     ("gate", "--env", "staging", "--verify", "none.json"),
     ("report", "--from", "none.json"),
     ("report", "--run", "postgresql://u:planted-word@127.0.0.1:1/d"),
@@ -81,6 +83,7 @@ TAKES_A_SERVER = [
     ("bench.databases",),
     ("bench.round",),
     ("bench.window",),
+    ("bench.follow",),
     ("gate", "--env", "staging"),
     ("transfer", "--env", "test", "--source", "game.db"),
 ]
@@ -102,6 +105,8 @@ ON_A_SERVER = [
     ("preflight", "--json", "preflight.json"),
     ("cutover", "--dry-run", "--json", "cutover.json"),
     ("rollback", "--dry-run", "--json", "rollback.json"),
+    ("follow", "--yes", "--json", "follow.json"),
+    ("follow", "--stop"),
     ("reset",),
     ("transfer", "--source", "game.db", "--json", "transfer.json"),
     ("transfer.cleanup",),
@@ -117,6 +122,7 @@ LONG = [
     ("bench.databases", "--rounds", "1", "--containers", "0", "--json", "databases.json"),
     ("bench.round", "--rounds", "1", "--players", "8", "--json", "round.json"),
     ("bench.window", "--players", "20", "--runs", "1", "--rate", "20", "--json", "window.json"),
+    ("bench.follow", "--players", "20", "--minutes", "1", "--rate", "20", "--json", "follow.json"),
     ("gate", "--env", "staging", "--players", "5", "--json", "gate.json"),
 ]
 SHORT = frozenset({"transfer"})

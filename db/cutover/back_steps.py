@@ -16,6 +16,7 @@ from db.cutover import (
     rollback_steps,
     services,
     switch,
+    taking_over,
     undo,
     writing_back,
 )
@@ -35,6 +36,7 @@ Facts = dict[str, Any]
 def back_of(context: RunContext) -> LiveWriteBack:
     """Return the write-back of this process; when first asked for, the file gets this run's pass and stays *moved*."""
     if context.back is None:
+        taking_over.from_follower(context)
         path = context.env.legacy.path
         owner_check = fence_owner.of_this_game(context.owner, path)
         turn(context, "moved", phases=(Phase.LIVE,), owner_check=owner_check, pass_token=context.pass_token)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 
+from db import ops
 from db.counts import few
 from db.cutover import services
 from db.cutover.checks import Checks, PreflightCheck
@@ -11,6 +13,7 @@ from db.cutover.context import RunContext
 from db.cutover.turning import users
 from db.errors import Refusal
 from db.legacy.source import opened
+from db.ops import following
 from db.transfer.live import capture, copying
 
 OTHERS = "other programs on the legacy file"
@@ -50,7 +53,7 @@ def check_file(context: RunContext) -> str:
 def check_others(context: RunContext) -> str:
     """Check that no program has the file open but the service: what another one writes brings no receipt."""
     path = context.env.legacy.path
-    ours = {ready.pid for ready in map(services.ask, context.env.services) if ready is not None}
+    ours = {ready.pid for ready in map(services.ask, context.env.services) if ready is not None} | _follower(context)
     others = [process for process in users(path) if process.pid not in ours]
     if others:
         raise Refusal(
@@ -60,6 +63,13 @@ def check_others(context: RunContext) -> str:
             do=f"End them, and run again. {OFFLINE}",
         )
     return "none that can be seen from here"
+
+
+def _follower(context: RunContext) -> set[int]:
+    """Return the process of this machine that has the file follow, which hands it over; see taking_over."""
+    with ops.connect(context.env.target_direct) as conn:
+        row = following.read(conn) if following.at_work(conn) else None
+    return {row.pid} if row is not None and row.host == socket.gethostname() else set()
 
 
 def check_two_stores(context: RunContext) -> str:

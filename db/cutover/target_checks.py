@@ -13,7 +13,7 @@ from db.cutover import cutover_steps, rollback_steps
 from db.cutover.context import RunContext
 from db.errors import Refusal
 from db.legacy.source import opened
-from db.ops import Phase, locks
+from db.ops import Phase, following, locks
 from db.remedies import grant_create, statement
 from db.schema import migrate, relocation
 from db.target.extensions import not_an_extensions
@@ -74,6 +74,8 @@ def check_lock(context: RunContext) -> None:
     """Check that no other run, migration or transfer holds its lock on the database."""
     with ops.connect(context.env.target_direct) as conn:
         for key, name in LOCKS.items():
+            if key == locks.TRANSFER_LOCK and following.at_work(conn):
+                continue  # It hands the file over, see taking_over.
             if conn.execute(HELD, (locks.LOCK_CLASS, key)).fetchone():
                 by = str((locks.holder(conn) if key == locks.RUN_LOCK else None) or locks.owners(conn, key))
                 raise Refusal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ TRANSFER_LOCK = 4
 
 UPKEEP_LOCK = 6
 """5 is that of a verification: see db.snapshots.postgres."""
+
+FOLLOW_LOCK = 7
+"""Held by the process that has the legacy file follow; see db.follow."""
 
 FENCE_BLOCKERS = f"""
 select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
@@ -67,6 +71,13 @@ class Holder:
 
     def __str__(self) -> str:
         return f"run {self.run} ({self.why}) on {self.host}, process {self.pid}, since {self.since}"
+
+
+def runs(host: str, pid: int) -> bool:
+    """Return False if this process is known to be gone, or is the one that asks; True also where it can't be known."""
+    if host != socket.gethostname():
+        return True
+    return pid != os.getpid() and psutil.pid_exists(pid)
 
 
 def holder(conn: Connection) -> Holder | None:

@@ -23,7 +23,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 from db import ops, remedies, tables
 from db.counts import few
 from db.errors import Failure, Refusal
-from db.ops import locks
+from db.ops import following, locks
 from db.schema import drift as catalog
 from db.schema import grants, revisions, unchanged
 from db.schema.revisions import History, Revision
@@ -249,7 +249,7 @@ def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pendin
         conn.autocommit = False
         try:
             with revisions.alembic(), engine.connect() as connection:
-                attributes = _attributes(direct.schema, revision)
+                attributes = _attributes(direct.schema, revision, require=_captured(conn, revision))
                 command.upgrade(revisions.config(history, connection=connection, **attributes), revision.id)
                 connection.commit()
         except (sa.exc.DBAPIError, psycopg.Error) as error:
@@ -300,14 +300,49 @@ def _not_passed(
     )
 
 
-def _attributes(schema: str, revision: Revision) -> dict[str, Any]:
-    """Return the attributes that add our statements to a revision's transaction; without one, only the record."""
+def _captured(conn: ops.Connection, revision: Revision) -> Callable[[], None]:
+    """Return the check, within a revision's transaction, that it makes no table whose changes a legacy file would lack.
+
+    It raises Refusal, while `invoke follow` is on. Of tables that were there before nothing is asked.
+    """
+    if not following.is_on(conn):
+        return _unasked
+    before = _uncaptured(conn)
+
+    def check() -> None:
+        if made := sorted(_uncaptured(conn) - before):
+            name = ops.named(conn)
+            raise Refusal(
+                "tables whose changes are noted, while the legacy file follows",
+                f"{few(made, NAMED)} of revision {revision.id} without the triggers of the change log",
+                where=ops.place(conn),
+                do=f"Revision {revision.id} changed nothing. Give the table the triggers that revision 0012 gives each."
+                f" Or give up the way back to the legacy file first: invoke follow --env {name} --stop",
+            )
+
+    return check
+
+
+def _uncaptured(conn: ops.Connection) -> set[str]:
+    return set(following.uncaptured(conn, tables.LOG_PREFIX, len(tables.LOG_TRIGGERS)))
+
+
+def _unasked() -> None:
+    """Check nothing."""
+
+
+def _attributes(schema: str, revision: Revision, require: Callable[[], None] = _unasked) -> dict[str, Any]:
+    """Return the attributes that add our statements to a revision's transaction; without one, only the record.
+
+    require: called last in the transaction; not in a dry run, which asks nothing of a database.
+    """
     before, after = ((), ()) if revision.outside else (BEFORE, AFTER)
     record = revision.record(schema)
 
     def applied(*, ctx: MigrationContext, **_: Any) -> None:
         for statement in (record, *after):
             ctx.impl.execute(sa.text(statement.replace(":", r"\:")))
+        require()
 
     return {"before": [sa.text(one.replace(":", r"\:")) for one in before], "on_version_apply": applied}
 

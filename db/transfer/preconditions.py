@@ -72,6 +72,10 @@ def check_homes() -> None:
         )
 
 
+class TransferUnderWay(Refusal):
+    """Another process writes batches or rounds on this target."""
+
+
 @contextmanager
 def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
     """Connect as the only one who writes chunks. Raises Refusal while another does.
@@ -84,7 +88,7 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
         try:
             conn.execute("select pg_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.TRANSFER_LOCK))
         except psycopg.errors.LockNotAvailable:
-            raise Refusal(
+            raise TransferUnderWay(
                 "no other transfer at work",
                 locks.owners(conn, locks.TRANSFER_LOCK),
                 where=target.redacted,

@@ -51,6 +51,10 @@ class WriteBackCounts:
     added_columns: list[str] = field(default_factory=list)
 
 
+class TakenOver(Refusal):
+    """The file is not under the pass of this process any more: another run fenced it anew, or opened it."""
+
+
 def _nothing_more(_connection: sqlite3.Connection) -> None:
     """Write nothing more."""
 
@@ -100,7 +104,7 @@ def writing(connection: sqlite3.Connection, where: str, pass_token: str) -> Iter
     try:
         connection.execute("BEGIN IMMEDIATE")
         if fence.state(connection) == "open":
-            raise Refusal(
+            raise TakenOver(
                 "a fenced file",
                 "one that anyone may write",
                 where=where,
@@ -110,7 +114,7 @@ def writing(connection: sqlite3.Connection, where: str, pass_token: str) -> Iter
             yield connection
         connection.execute("COMMIT")
     except (Fenced, Moved):
-        raise Refusal(
+        raise TakenOver(
             "the pass of the run that fenced the file",
             "one that the fence does not accept",
             where=where,

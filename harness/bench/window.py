@@ -209,7 +209,7 @@ def _move(setup: RehearsalSetup, load: Clients, verb: Callable[..., RunReport], 
     move.report = verb(
         setup.environment,
         RunConfig(
-            partial(_smoke, setup),
+            partial(smoke_of, setup),
             offline=False,
             tools=setup.server.tool,
             progress=progress,
@@ -268,7 +268,7 @@ def _apart(since: float, until: float) -> float:
     return round((until - since) * 1000, 1)
 
 
-def _smoke(
+def smoke_of(
     setup: RehearsalSetup, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str
 ) -> SmokeResult:
     return smoke.run(services, store, pass_token=pass_token, operator_token=setup.service.operator_token)

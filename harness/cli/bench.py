@@ -75,6 +75,30 @@ def bench_window(
 
 
 @task(
+    name="follow",
+    help={
+        "players": "how many players the file has",
+        "minutes": "how long the file follows",
+        "rate": "how many commands a second the clients send",
+        "postgres": POSTGRES,
+        "json": JSON,
+    },
+)
+def bench_follow(
+    _c: Context,
+    players: int = Whole(1000),
+    minutes: int = Whole(30),
+    rate: int = Whole(100),
+    postgres: str = "",
+    json: str = "",
+) -> None:
+    """Measure how far the legacy file is behind while it follows, under load."""
+    from harness.bench import follow
+
+    judged(json, partial(follow.run, players, minutes, rate, postgres or None), follow.show)
+
+
+@task(
     name="round",
     help={
         "rounds": "how many rounds of each kind of action are measured",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 
 from harness.cli.framework import Consent, Whole, task
-from harness.cli.framework.running import confirmation, judged
+from harness.cli.framework.running import confirmation, judged, leave
 from harness.cli.texts import ENV, JSON
 
 
@@ -24,6 +24,43 @@ def watch(_c: Context, env: str = "", once: bool = False, json: str = "") -> Non
         return
     with outcome(None) as out:
         watches.keep_showing(environments.load(env), out, out.console)
+
+
+@task(
+    help={
+        "env": ENV,
+        "pause": "have the process that follows pause; the log of Postgres waits, up to its bound",
+        "resume": "have it go on",
+        "stop": "have it end, and nothing follow from now on",
+        "json": JSON,
+    },
+    ignores={"stop": ["pause", "resume"], "pause": ["resume"]},
+)
+def follow(
+    _c: Context,
+    env: str = "",
+    pause: bool = False,
+    resume: bool = False,
+    stop: bool = False,
+    consent: Consent = Consent(),
+    json: str = "",
+) -> None:
+    """Keep the legacy file up to date after a cutover: a way back stays short."""
+    from db import environments
+    from db.console.output import outcome
+    from db.follow.ending_signals import GentleSignals
+    from harness.cli.commands import follows
+
+    with GentleSignals() as signals, outcome(json or None) as out:
+        out.signals = signals
+        order = follows.order_of(pause=pause, resume=resume, stop=stop)
+        confirmed = confirmation(out, env, consent)
+        target = environments.load(env)
+        follows.end_with(target, out)
+        report = follows.follow(target, confirmed, signals, out) if order is None else order(target)
+        follows.show(report, out)
+        out.json(report)
+    leave(follows.exit_code(report))
 
 
 @task(help={"env": ENV, "dump": "take the backups although none is due", "json": JSON})

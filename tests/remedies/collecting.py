@@ -18,11 +18,16 @@ ERRORS = ("Refusal", "Failure", "Inconclusive", "Undone", "DeadlinePassed")
 OWN_ERRORS = {
     "db.cutover.catching_up": {"LeftToGoOn"},
     "db.cutover.deadline": {"DeadlinePassed"},
+    "db.cutover.taking_over": {"LeftToGoOn"},
     "db.cutover.window": {"WindowMissed"},
+    "db.follow.lock": {"AnotherFollows"},
     "db.snapshots.dump": {"Foreign", "Unsound"},
     "db.snapshots.legacy": {"Unsound"},
     "db.snapshots.staging_schema": {"Unsound"},
     "db.transfer.live.capture": {"LogOutgrown"},
+    "db.transfer.live_back.session": {"WritesInFlight"},
+    "db.transfer.preconditions": {"TransferUnderWay"},
+    "db.transfer.write_back": {"TakenOver"},
 }
 """Errors that are derived from these, by the modules that raise them."""
 

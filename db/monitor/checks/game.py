@@ -9,7 +9,7 @@ from db.errors import Refusal
 from db.monitor import samples
 from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look, greatest
-from db.ops import Phase, fence
+from db.ops import Phase, fence, following
 from db.schema import drift, migrate
 
 FIRST_WINDOW = timedelta(minutes=10)
@@ -125,6 +125,22 @@ def held(look: Look) -> Measured:
     return Measured(many, f"{many:,.0f}; invoke transfer.quarantine lists them")
 
 
+def follow_lag(look: Look) -> Measured:
+    """Measure the age of the last round of `invoke follow`: every older change is in the legacy file."""
+    if look.phase is not Phase.LIVE:
+        raise NotApplicable(f"the phase is {look.phase or 'unknown'}: no legacy file follows")
+    row = following.read(look.conn)
+    if row is None:
+        raise NotApplicable("nothing ever followed: invoke follow")
+    if not row.wished:
+        raise NotApplicable(f"{row.ordered_by} had it stop at {row.ordered_at}")
+    works = "" if following.at_work(look.conn) else "no process is at work; it said last: "
+    state = f"{works}{row.state.explained(row.reason)}; {row.process}"
+    if row.age is None:
+        raise NotJudged(f"no round was applied yet: {state}")
+    return Measured(row.age, state)
+
+
 def _differences(look: Look) -> list[str]:
     """Compare as the owner, who sees all; the role of the watch may not make a scratch schema."""
     direct = look.env.target_direct
@@ -181,6 +197,14 @@ CHECKS = (
         defect="a player whose bag could not be read",
         not_judged="the role may not read ops.phase or the game's tables",
         do="invoke transfer.quarantine --env {env}",
+    ),
+    Check(
+        name="lag of the legacy file",
+        limit=Limit(10, "s", "docs/follow.md: rounds are a second apart, so that a rollback's window stays short"),
+        measure=follow_lag,
+        defect="a process that follows and was killed",
+        not_judged="no round was applied yet, the role may not read ops.follow",
+        do="invoke status --env {env} says why; where no process is at work: invoke follow --env {env}",
     ),
     Check(
         name="balances",

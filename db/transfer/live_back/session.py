@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,6 +32,10 @@ PATIENCE_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 0.5
 
 
+class WritesInFlight(Failure):
+    """A new log could not begin, since writes of players or operators did not end in time. Nothing was changed."""
+
+
 class LiveWriteBack:
     """A live write-back under way. Not thread-safe.
 
@@ -55,28 +60,7 @@ class LiveWriteBack:
 
     def reason_to_begin_anew(self) -> str | None:
         """Return why rounds can't go on from the log alone; None if they can. Changes nothing."""
-        capture = self.capture
-        if capture is None:
-            return "no change log was begun"
-        if not capture.on:
-            return f"the change log is off ({capture.ended or 'it was turned off'})"
-        if not capture.whole or change_log.lacking(self.conn):
-            return "tables or triggers were changed since the change log began"
-        if capture.peer != identity.of(self.path):
-            return "the change log belongs to another file"
-        return self._reason_of_file(capture)
-
-    def _reason_of_file(self, capture: Capture) -> str | None:
-        followed = applied_log.read(self.file.connection)
-        if followed is not None:
-            follows = followed[0] == capture.log and followed[1] >= capture.rounds
-            return None if follows else "the file is not the one that the last round wrote"
-        mark = legacy_fence.mark(self.file.connection)
-        if not capture.at_lift or capture.rounds or mark.owner is None:
-            return "the file does not say which change log it follows"
-        if mark.owner.target != ops.identity(self.conn) or mark.owner.run not in (capture.run, self.run):
-            return "the file was fenced by another move"
-        return None
+        return reason_to_begin_anew(self.conn, self.path, self.file.connection, self.run)
 
     def begin(self, progress: Progress | None = None) -> WriteBackCounts | None:
         """Go on from the log alone, and return None; or begin a new log, and write everything back once.
@@ -136,6 +120,18 @@ class LiveWriteBack:
             self.rounds.apply(self._require_log(), give_places=True)
             source = Source(self.file.connection, str(self.path))
             return prove_frozen(source, Target(self.conn), progress or Silent())
+
+    def wait_for_file(self, seconds: float) -> None:
+        """Have each round wait so long for the file's write lock, while it holds a snapshot of Postgres."""
+        self.file.connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
+    def waiting_now(self) -> tuple[int, float]:
+        """Return how many lines wait on the log, and the age in seconds of the oldest change of those; 0 for none.
+
+        Raises LogLost if no log is on.
+        """
+        lines, age = change_log.waiting(self.conn, self._require_log().log)
+        return lines, age or 0.0
 
     @property
     def waiting(self) -> int | None:
@@ -208,13 +204,45 @@ class LiveWriteBack:
         try:
             return retrying(change_log.turn_on, self.conn, run=self.run, peer=identity.of(self.path))
         except RetryError:
-            raise Failure(
+            raise WritesInFlight(
                 f"the writes in flight to end within {PATIENCE_SECONDS:g} s",
                 f"not ended by {locks.fence_blockers(self.conn)}",
                 where=ops.place(self.conn),
                 do="Nothing was changed. Let them end, or end each: SELECT pg_terminate_backend(PROCESS);"
                 " Then run again.",
             ) from None
+
+
+def reason_to_begin_anew(
+    conn: ops.Connection, path: Path, file: sqlite3.Connection, run: str | None = None
+) -> str | None:
+    """Return why the change log does not lead on from this file; None if it does. Changes nothing.
+
+    file: a connection to the file at the path. run: of a process that fenced it, if that is another than the log's.
+    """
+    capture = change_log.capture(conn)
+    if capture is None:
+        return "no change log was begun"
+    if not capture.on:
+        return f"the change log is off ({capture.ended or 'it was turned off'})"
+    if not capture.whole or change_log.lacking(conn):
+        return "tables or triggers were changed since the change log began"
+    if capture.peer != identity.of(path):
+        return "the change log belongs to another file"
+    return _reason_of_file(conn, capture, file, run)
+
+
+def _reason_of_file(conn: ops.Connection, capture: Capture, file: sqlite3.Connection, run: str | None) -> str | None:
+    followed = applied_log.read(file)
+    if followed is not None:
+        follows = followed[0] == capture.log and followed[1] >= capture.rounds
+        return None if follows else "the file is not the one that the last round wrote"
+    mark = legacy_fence.mark(file)
+    if not capture.at_lift or capture.rounds or mark.owner is None:
+        return "the file does not say which change log it follows"
+    if mark.owner.target != ops.identity(conn) or mark.owner.run not in (capture.run, run):
+        return "the file was fenced by another move"
+    return None
 
 
 @contextmanager
@@ -231,4 +259,11 @@ def writing_back(path: Path, target: PostgresUrl, *, run: str, pass_token: str) 
             yield session
 
 
-__all__ = ["LiveWriteBack", "LogLost", "RoundOfWriteBack", "writing_back"]
+__all__ = [
+    "LiveWriteBack",
+    "LogLost",
+    "RoundOfWriteBack",
+    "WritesInFlight",
+    "reason_to_begin_anew",
+    "writing_back",
+]

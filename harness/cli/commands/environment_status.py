@@ -16,6 +16,7 @@ from db.cutover.probes import TARGET, Control, Depth
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError
+from db.follow import status as follow_status
 from db.ops import Phase, checkout
 from db.schema import drift, revisions
 from db.signing import SIGNING_KEY, UNSIGNED_STAGES
@@ -82,6 +83,7 @@ def status(env: Environment, root: Path = ROOT) -> Status:
             StatusRow("fence of the legacy file", seen.legacy_fence, seen.legacy is not None),
             *_postgres(env, seen),
             *_live(seen),
+            *_follow(env, seen),
             *_checkout(env, seen),
             *_kept(env, seen),
             StatusRow("pointer", f"not known: {seen.amiss}" if seen.amiss else f"names {seen.pointer}", not seen.amiss),
@@ -125,6 +127,14 @@ def _postgres(env: Environment, seen: Observation) -> list[StatusRow]:
 def _live(seen: Observation) -> list[StatusRow]:
     """Return the row of a live attempt, if one is under way."""
     return [] if seen.live is None else [StatusRow("move", str(seen.live))]
+
+
+def _follow(env: Environment, seen: Observation) -> list[StatusRow]:
+    """Return the row of the legacy file that follows; none before a cutover and after a rollback."""
+    if seen.target is None or seen.target.phase is not Phase.LIVE:
+        return []
+    row = _asked("follow", lambda: follow_status.described(env))
+    return [row] if row.value else []
 
 
 def _emergency(seen: Observation) -> list[StatusRow]:

@@ -58,6 +58,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "db/cutover/preflight.py check_writers": (LOOKS,),
     "db/cutover/rollback_steps.py lost_writes": (READS,),
     "db/cutover/turning.py turning": (FENCE,),
+    "db/follow/entering.py take": (FENCE,),
     "db/cutover/watchdog.py open_again": (FENCE,),
     "db/cutover/window.py capture_is_off": (READS,),
     "db/transfer/file_figures.py _memory": (MEMORY,),

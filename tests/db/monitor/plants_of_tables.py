@@ -13,7 +13,7 @@ from db import ops
 from db.monitor import samples
 from db.monitor.checks import indexes, tables
 from db.monitor.samples import Sample
-from db.ops import fence
+from db.ops import fence, following
 from tests.db.monitor.planting import Plant, Planted
 from tests.db.monitor.watched import Watched
 
@@ -58,6 +58,15 @@ def held(own: Watched) -> Iterator[Planted]:
     own.run(f"update users set held = true where id = {PLAYER}")
     yield Planted("1; invoke")
     own.run("update users set held = false")
+
+
+@contextmanager
+def follower_gone(own: Watched) -> Iterator[Planted]:
+    with ops.connect(own.database.owner) as conn:
+        following.sign(conn, "follow of a test")
+        following.note_round(conn, "follow of a test", age=60, lag=0.0, lines=0, seconds=0.01, window_seconds=0.01)
+        yield Planted("no process is at work")
+        conn.execute("drop table ops.follow")
 
 
 def play(own: Watched) -> str:
@@ -197,6 +206,7 @@ PLANTS = {
     "schema": Plant(by_hand),
     "open to players": Plant(fenced),
     "players held": Plant(held),
+    "lag of the legacy file": Plant(follower_gone),
     "balances": Plant(gold_by_hand),
     "stock": Plant(item_deleted),
     "foreign keys switched off": Plant(triggers_off),

@@ -29,6 +29,7 @@ from db.errors import Refusal
 from db.monitor import watching
 from db.monitor.checks import BY_NAME
 from db.monitor.exporter import LastLook
+from db.ops import following
 from db.samples import builders
 from db.servers import Server
 from game.postgres.store import Timeouts
@@ -47,7 +48,7 @@ __all__ = ["hana", "two_stores"]
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs" / "monitoring" / "rules.yml"
 PROGRAM = shutil.which("promtool", path=f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}")
-WATCH_RULES = {"SudamrCheck", "SudamrServerSilent", "SudamrWatchSilent"}
+WATCH_RULES = {"SudamrCheck", "SudamrFollowBehind", "SudamrServerSilent", "SudamrWatchSilent"}
 
 Series = dict[str, float]
 
@@ -276,6 +277,44 @@ def test_the_watch_fires_for_a_breach_a_silent_server_and_its_own_death(
     assert firing(tmp_path, sound, looks(last), minutes=7) - {"SudamrWatchSilent"} == {"SudamrServerSilent"}
     assert firing(tmp_path, sound, sound, minutes=15) == {"SudamrWatchSilent"}, "its last look is old"
     assert firing(tmp_path, sound, sound, minutes=15, ends=True) == {"SudamrWatchSilent"}, "nothing is served"
+
+
+def test_a_file_that_does_not_follow_fires_and_one_whose_lag_is_not_known(
+    postgres: PostgresPlace, tmp_path: Path
+) -> None:
+    owner, service = postgres.database.owner, postgres.database.service
+    env = environments.throwaway(owner=owner, service=service, legacy=tmp_path / "game.db", folder=tmp_path)
+    last = LastLook()
+
+    def look() -> Series:
+        last.looked = watching.once(env, window_seconds=0, checks=[BY_NAME["lag of the legacy file"]], folder=tmp_path)
+        return looks(last)
+
+    def fires(before: Series, after: Series) -> bool:
+        return "SudamrFollowBehind" in firing(tmp_path, before, after)
+
+    with ops.connect(owner) as conn:
+        before = conn.execute("select phase, run from ops.phase").fetchone()
+        try:
+            conn.execute("update ops.phase set phase = 'live'")
+            never = look()
+            following.sign(conn, "follow of the test")
+            unknown = look()
+            round_ = {"lag": 0.0, "lines": 0, "seconds": 0.01, "window_seconds": 0.01}
+            following.note_round(conn, "follow of the test", age=0.1, **round_)
+            sound = look()
+            following.note_round(conn, "follow of the test", age=60, **round_)
+            behind = look()
+            following.order_stop(conn, "anna")
+            stopped = look()
+        finally:
+            conn.execute("update ops.phase set phase = %s, run = %s", before)
+            conn.execute("drop table if exists ops.follow")
+    assert not fires(never, never)
+    assert not fires(sound, sound)
+    assert fires(sound, behind)
+    assert fires(sound, unknown)
+    assert not fires(stopped, stopped)
 
 
 def test_the_rules_are_sound_and_each_names_a_command_or_a_check_of_the_page() -> None:

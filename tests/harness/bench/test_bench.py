@@ -13,7 +13,7 @@ import pytest
 from db.console.progress import Silent
 from db.errors import Failure, Refusal
 from db.servers import Server
-from harness.bench import actions, databases, pgbench, window
+from harness.bench import actions, databases, follow, pgbench, window
 from harness.bench.actions import CellRounds, Measurement
 from harness.bench.samples import Spread, TargetsJudgement, Threshold, percentile, ratio
 from harness.bench.setup import RecordedStatement
@@ -154,3 +154,9 @@ def test_the_task_writes_its_report_and_ends_with_its_exit_code(
 def test_a_window_of_nothing_is_refused_before_anything_is_started(wish: tuple[int, int, int]) -> None:
     with pytest.raises(Refusal, match="--players 1000"):
         window.run(*wish, None, Silent())
+
+
+@pytest.mark.parametrize("wish", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_a_file_that_follows_nothing_is_refused_before_anything_is_started(wish: tuple[int, int, int]) -> None:
+    with pytest.raises(Refusal, match="--minutes 30"):
+        follow.run(*wish, None, Silent())

@@ -36,6 +36,7 @@ USUAL = {
     "bench.databases": ("--postgres", "nonsense"),
     "bench.round": ("--postgres", "nonsense"),
     "bench.window": ("--postgres", "nonsense"),
+    "bench.follow": ("--postgres", "nonsense"),
     "gate": ("--env", "development", "--postgres", "nonsense"),
     "report": ("--from", "none.json"),
     "transfer.transfer": ("--env", "development", "--source", "none.db"),
