@@ -99,7 +99,7 @@ class _Bench:
         planned = scripts.read(setup.source, players=min(setup.players, MOST_PLAYERS))
         tokens = {player: setup.service.token_of(player) for player in planned}
         moves.cut_over(setup.environment, self._config(), evidence=lambda _env: None)
-        load = Clients(setup.service.urls, planned, tokens, self.rate)
+        load = Clients(setup.service.public_urls, planned, tokens, self.rate)
         began = time.monotonic()
         with load, _following(setup.environment) as first:
             self._recover("begin")

@@ -178,7 +178,7 @@ class _Moments:
 def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> tuple[WindowRun, WindowRun]:
     planned = scripts.read(setup.source, players=min(setup.players, MOST_PLAYERS))
     tokens = {player: setup.service.token_of(player) for player in planned}
-    load = Clients(setup.service.urls, planned, tokens, rate)
+    load = Clients(setup.service.public_urls, planned, tokens, rate)
     with _fsyncs(setup.folder) as fsyncs, load:
         there = _move(setup, load, partial(moves.cut_over, evidence=lambda _env: None), progress)
         back = _move(setup, load, moves.roll_back, progress)

@@ -87,6 +87,11 @@ class Service:
         return tuple(f"http://127.0.0.1:{self._port + n}" for n in range(self.processes))
 
     @property
+    def public_urls(self) -> tuple[str, ...]:
+        """Return the base URL of each process's public port, which players use: it takes many more connections."""
+        return tuple(f"http://127.0.0.1:{self._port + self.processes + n}" for n in range(self.processes))
+
+    @property
     def restart(self) -> str:
         """Return the hook that restarts every process, so that it reads the env file again."""
         return f"read -r pid < '{self.pid_file}' && kill -HUP $pid"

@@ -108,7 +108,7 @@ def rehearse(
         planned = scripts.read(setup.source, players=asking, seed=SEED)
         kept = {} if offline else _kept(setup.source, planned)
         token_of = setup.service.token_of
-        with VirtualUsers(setup.service.urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
+        with VirtualUsers(setup.service.public_urls, planned, token_of=token_of, seed=SEED, kept=kept) as users:
             moves_made = 4 if both_ways else 2
             rehearsal = Rehearsal(setup, users, planned, progress, kept=kept, moves_made=moves_made, recorded=recorded)
             outward, way_back = rehearsal.there_and_back(live=not offline)

@@ -196,7 +196,7 @@ def leg(prepared: RehearsalSetup, move: Move, share: int) -> Leg:
 
     everybody = sorted(scripts.read(prepared.source, players=PLAYERS).items())
     mine = dict(everybody[share::3])
-    with VirtualUsers(prepared.service.urls, mine, token_of=prepared.service.token_of, seed=share) as users:
+    with VirtualUsers(prepared.service.public_urls, mine, token_of=prepared.service.token_of, seed=share) as users:
         rehearsal = Rehearsal(prepared, users, mine, Silent())
         users.play(20)
         counts = {"source": 7, "loaded": 7}
