@@ -214,6 +214,7 @@ def _require_accepted(
     """Raise Refusal unless the number of writes that are given up is the one that was accepted."""
     if not discard_writes or status.phase is not Phase.LIVE:
         return
+    steps.require_whole_rounds(context)
     with context.looking():
         lost = steps.lost_writes(context)
     if accept_loss != lost:

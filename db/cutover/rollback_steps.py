@@ -16,12 +16,13 @@ from db.cutover import journal as journals
 from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.cutover_steps import play, require_whole
 from db.cutover.turning import turn, turning
-from db.errors import Failure
+from db.errors import Failure, Refusal
+from db.legacy.source import opened
 from db.ops import Phase, fence, orders, statements
 from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
-from game.legacy import draws, file_journals, sqlite_values
+from game.legacy import applied_log, draws, file_journals, sqlite_values
 from game.legacy.fence_schema import Owner
 
 NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
@@ -70,11 +71,27 @@ def write_back(context: RunContext) -> dict[str, Any]:
     return counts | {"added_columns": carried["added_columns"]}
 
 
+def require_whole_rounds(context: RunContext) -> None:
+    """Raise Refusal if the legacy file has a part of a round: a player could have his gold and lack the receipt."""
+    with opened(context.env.legacy.path) as file:
+        in_part = applied_log.has_part(file.connection)
+    if in_part:
+        env = context.env.name
+        raise Refusal(
+            "a legacy file that has every round of a write-back whole",
+            "a part of one, which was cut off",
+            where=context.env.legacy.redacted,
+            do=f"Nothing was changed. Leave --discard-writes out, and all is carried back: invoke rollback --env {env}."
+            f" Or have the round ended first: invoke follow --env {env}.",
+        )
+
+
 def discard(context: RunContext, accepted: int) -> dict[str, Any]:
     """Do step R4 with --discard-writes: what players did on Postgres stays there. Raises Failure at another count.
 
     The file gets a new draw epoch: players remember which of the discarded requests won.
     """
+    require_whole_rounds(context)  # Whoever wrote a round beside us can't any more.
     lost = lost_writes(context)
     if lost != accepted:
         raise Failure(
@@ -96,6 +113,7 @@ def compare(context: RunContext, accepted: int) -> dict[str, Any]:
 
     Raises Failure unless the operator accepted that count of lost requests.
     """
+    require_whole_rounds(context)  # Whoever wrote a round beside us can't any more.
     lost = lost_writes(context)
     if lost != accepted:
         raise Failure(

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ ASK_SECONDS = 2.0
 POLL_SECONDS = 0.1
 TRIAL_SECONDS = 30.0
 START_SECONDS = 60.0
+
+SETTLE_SECONDS = 2.0
+AT_ONCE_SECONDS = 0.1
 
 NOBODY = "Connection refused"
 """In the text of an answer from an address where no process listens."""
@@ -66,6 +70,20 @@ class Ready:
         """Identify the process by its id and its start."""
         # The id alone is not enough: in containers every process may have the id 1.
         return self.pid, self.started
+
+
+def let_settle(urls: Sequence[str]) -> None:
+    """Return once every process answers at once again, or SETTLE_SECONDS have passed.
+
+    After a window those who waited in it come first: a restart wants a processor for seconds.
+    """
+    until = time.monotonic() + SETTLE_SECONDS
+    for url in urls:
+        while (began := time.monotonic()) < until:
+            ask(url)
+            if time.monotonic() - began < AT_ONCE_SECONDS:
+                break
+            time.sleep(POLL_SECONDS)  # Nothing tells us; the answer's own time is what says it.
 
 
 def ask(url: str) -> Ready | None:

@@ -1,7 +1,9 @@
 """The change log of Postgres that a fenced legacy file follows, and how many of its rounds the file has.
 
 One row in a table of its own, written in the transaction of each round: a file that is older than what Postgres has
-forgotten is then known by it. Like the fence's table it is no part of the game. It goes when the file is opened.
+forgotten is then known by it. A large round is written in parts; while only some of them are in the file, the number is
+negative: n rounds and a part of another are -n - 1. Like the fence's table it is no part of the game. It goes when the
+file is opened.
 """
 
 from __future__ import annotations
@@ -16,9 +18,20 @@ _MADE = f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), log TEXT 
 
 
 def read(conn: sqlite3.Connection) -> tuple[str, int] | None:
-    """Return the log's name and the number of its rounds that the file has; None if it follows none."""
-    row = conn.execute(f"SELECT log, rounds FROM main.{TABLE}").fetchone() if exists(conn) else None
+    """Return the log's name and the number of its rounds that the file has whole; None if it follows none."""
+    row = conn.execute(f"SELECT log, max(rounds, -rounds - 1) FROM main.{TABLE}").fetchone() if exists(conn) else None
     return None if row is None else (str(row[0]), int(row[1]))
+
+
+def note_part(conn: sqlite3.Connection) -> None:
+    """Note in the open transaction that the file has a part of its next round; `write` ends that."""
+    if exists(conn):
+        conn.execute(f"UPDATE main.{TABLE} SET rounds = -rounds - 1 WHERE rounds >= 0")
+
+
+def has_part(conn: sqlite3.Connection) -> bool:
+    """Return True if the file has a part of a round: some players as they are, and others, or their receipts, not."""
+    return exists(conn) and conn.execute(f"SELECT 1 FROM main.{TABLE} WHERE rounds < 0").fetchone() is not None
 
 
 def write(conn: sqlite3.Connection, log: str, rounds: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from db.legacy.source import Source, SourceTable, table_of
 from db.transfer.write_back import open_file, writing
+from game.legacy import applied_log
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import quote
 
@@ -41,7 +42,8 @@ class FileTransactions:
         self.tables = dict(Source(self.connection, self.where).tables)
 
     def turn(self) -> None:
-        """Commit what was written, durably, and begin the next transaction."""
+        """Commit what was written as a part of a round, durably, and begin the next transaction."""
+        applied_log.note_part(self.connection)
         self._stack.close()
         self._begin()
 

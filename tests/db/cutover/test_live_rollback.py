@@ -18,7 +18,7 @@ from db.cutover.back import LIVE_ROLLBACK
 from db.errors import Refusal, ToolError, Undone
 from db.ops import change_log
 from db.servers import Server
-from game.legacy import sqlite_values
+from game.legacy import applied_log, sqlite_values
 from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, made, run_rollback, wait_until
 
 STEPS = [step.name for step in LIVE_ROLLBACK.plan]
@@ -192,6 +192,19 @@ def test_a_return_that_gave_writes_up_is_finished_and_nothing_is_compared(world:
     world.rollback(offline=False)
     assert_back(world)
     assert receipts(world, "given-up") == []
+
+
+def test_a_file_with_a_part_of_a_round_is_opened_by_none_who_gives_writes_up(world: World) -> None:
+    """A player of it could have the gold of a command and lack its receipt: a retry would be granted twice."""
+    assert world.act(0, "given-up").status_code == 200
+    assert world.dies("before", "window", run_rollback, offline=False) == -signal.SIGKILL
+    with closing(sqlite_values.connect(world.env.legacy.path)) as file:
+        applied_log.note_part(file)
+    with pytest.raises(Refusal, match="a part of one, which was cut off"):
+        world.rollback(discard_writes=True, accept_loss=1)
+    assert (world.phase(), world.legacy_fence(), world.engine()) == ("live", "moved", "postgres")
+    world.rollback(offline=False)
+    assert_back(world)
 
 
 def test_an_offline_one_takes_over_from_a_live_one(world: World) -> None:

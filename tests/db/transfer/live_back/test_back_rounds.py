@@ -12,10 +12,12 @@ import pytest
 from db import ops, transfer
 from db.errors import Failure, Refusal
 from db.ops import fence
+from db.transfer.live_back import players
+from db.transfer.live_back.file import FileTransactions
 from db.transfer.live_back.rounds import LogLost, Rounds
 from db.transfer.live_back.session import LiveWriteBack
+from game.legacy import applied_log, sqlite_values
 from game.legacy import fence as legacy_fence
-from game.legacy import sqlite_values
 from game.legacy.fence_schema import Owner
 from harness.databases import Database, Databases
 from tests.db.transfer.live_back.carrying import RUN, cut_over, differences, play, rows_of, session
@@ -168,6 +170,31 @@ def test_a_last_round_whose_transaction_fails_leaves_the_lines(
             live.last_round(conn)
     play(fenced_database, *WRITES["everybody"])
     assert live.round().players > 0
+    assert differences(fenced_database, source) == ()
+
+
+def test_a_round_that_was_cut_off_between_two_parts_says_so_until_it_is_whole(
+    live: LiveWriteBack, fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(fenced_database, *WRITES["everybody"])
+
+    turn = FileTransactions.turn
+
+    def cut(file: FileTransactions) -> None:
+        turn(file)
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(players, "AT_ONCE", 1)
+        patched.setattr(FileTransactions, "turn", cut)
+        with pytest.raises(InterruptedError):
+            live.round()
+    followed = applied_log.read(live.file.connection)
+    assert applied_log.has_part(live.file.connection)
+    live.round()
+    assert not applied_log.has_part(live.file.connection)
+    assert followed is not None
+    assert applied_log.read(live.file.connection) == (followed[0], followed[1] + 1)
     assert differences(fenced_database, source) == ()
 
 
