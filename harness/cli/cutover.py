@@ -82,7 +82,7 @@ def rollback(
     accept_loss: int = Whole(-1, 0),
     json: str = "",
 ) -> None:
-    """Move the live game back to SQLite while players play, with everything that they did on Postgres."""
+    """Move the game back while players play. The legacy file gets everything that they did on Postgres."""
     from harness.cli.commands import cutovers, orders
 
     if orders.is_order(move, order):

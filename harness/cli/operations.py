@@ -45,7 +45,7 @@ def follow(
     consent: Consent = Consent(),
     json: str = "",
 ) -> None:
-    """Keep the legacy file up to date after a cutover: a way back stays short."""
+    """Keep the legacy file up to date. After a cutover: a way back stays short."""
     from db import environments
     from db.console.output import outcome
     from db.follow.ending_signals import GentleSignals

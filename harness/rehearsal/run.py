@@ -10,6 +10,7 @@ Some 40 s for 500 players. Nothing of it stays, however it ends.
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -69,6 +70,9 @@ KEPT_REQUESTS = 4
 
 WINDOW = "window"
 """The first part of a live move's window, at which nothing is fenced yet."""
+
+LOCKED = "lock"
+"""The part of a live rollback's window that locks Postgres: before it, who comes is served and gone in moments."""
 
 LAST_WAIT = "sent"
 """The last part of a live rollback's window before its COMMIT: who wrote waits for the lock of Postgres."""
@@ -290,8 +294,11 @@ class Rehearsal:
         if when == "before":
             some = max(CLIENTS, self._slice // STEPS_OF_A_SLICE)
             self._users.allow(self._slice * SLICES_WHILE_OPEN if step == PREFLIGHT else some)
-        if (when, step) == ("at", WINDOW):
+        leaves_postgres = isinstance(self._leaving, PostgresUrl)
+        if (when, step) == ("at", WINDOW) and not leaves_postgres:
             self._users.burst(BURST)
+        if (when, step) == ("at", LOCKED) and leaves_postgres:  # The window does not wait until all are on their way.
+            threading.Thread(target=self._users.burst, args=(BURST,), daemon=True).start()
         if (when, step) == ("at", LAST_WAIT):
             self._closed_at = time.monotonic()
         if (when, step) == ("before", SWITCH) and self._live:

@@ -48,6 +48,7 @@ CUTS = {
     "game/env_file.py": "the line after it counts the rest",
     "db/samples/sizes.py": "the size of a made player is how much of the whole he has",
     "game/printable.py": "`named` counts the rest",
+    "harness/load/virtual_users.py": "a burst takes few requests of each player",
     "harness/strikes/events.py": "two words name a kind of statement",
     "harness/pytest_plugin/items.py": "`shown` counts the rest in a line of its own",
     "harness/pytest_plugin/fault_report.py": "the line after it names the places of the rest",

@@ -28,7 +28,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/cutover/pointer.py": (1, "tests/db/cutover/test_cutover_pointer.py"),
     "db/cutover/refusals.py": (12, "tests/db/cutover/test_states.py"),
     "db/cutover/rollback.py": (2, "tests/db/cutover/test_states.py"),
-    "db/cutover/rollback_steps.py": (2, "tests/db/cutover/test_lift_lost.py"),
+    "db/cutover/rollback_steps.py": (3, "tests/db/cutover/test_lift_lost.py"),
     "db/cutover/cutover.py": (4, "tests/db/cutover/test_cutover_watch.py"),
     "db/cutover/move_status.py": (2, "tests/db/cutover/test_states.py"),
     "db/cutover/undoing.py": (10, "tests/db/cutover/test_remedies_of_moves.py"),

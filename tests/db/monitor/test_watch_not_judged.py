@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from db import ops
 from db.environment_plans import ProviderPlan
 from db.environments import Environment, Pointer, SnapshotPlan
 from db.monitor import samples, watching
 from db.monitor.check import CheckOutcome
 from db.monitor.checks import rds
+from db.ops import following
 from db.snapshots import manifest
 from game.urls import PostgresUrl
 from tests.db.monitor.plants_of_services import CLOSED
@@ -210,6 +212,14 @@ def not_migrated(own: Watched) -> Iterator[Case]:
 
 
 @contextmanager
+def follower_without_a_round(own: Watched) -> Iterator[Case]:
+    with ops.connect(own.database.owner) as conn:
+        following.sign(conn, "follow of a test")
+        yield Case({"lag of the legacy file": "no round was applied yet"}, own.monitor, own.env)
+        conn.execute("drop table ops.follow")
+
+
+@contextmanager
 def no_answer_of_aws(own: Watched) -> Iterator[Case]:
     env = replace(own.env, provider=ProviderPlan("rds"))
     yield Case(dict.fromkeys(OF_RDS, "the key instance"), own.monitor, env)
@@ -233,6 +243,7 @@ CASES: dict[Callable[[Watched], AbstractContextManager[Case]], tuple[str, ...]] 
     unreadable_snapshots: BACKUPS,
     no_scratch_schema: ("schema",),
     not_migrated: ("triggers of the fence", "open to players"),
+    follower_without_a_round: ("lag of the legacy file",),
     no_answer_of_aws: OF_RDS,
 }
 """Each situation, and the checks that are not judged in it; others may not be either."""

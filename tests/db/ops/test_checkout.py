@@ -32,6 +32,7 @@ DESTROYS: dict[str, dict[str, Any]] = {
     "transfer.replay": {},
     "snapshot.kept": {"drop": "replaced_by_a_test"},
     "fence": {"on": True, "reason": "a test"},
+    "follow": {},
 }
 
 

@@ -24,7 +24,10 @@ def test_the_page_lists_the_jobs_in_their_order() -> None:
 
 def test_a_unit_runs_a_task_of_the_instances_environment() -> None:
     commands = re.findall(r"(?m)^ExecStart=(.*)$", "\n".join(path.read_text("utf-8") for path in UNITS))
-    assert sorted(commands) == [f"/opt/sudamr/.venv/bin/invoke {task} --env %i" for task in ("upkeep", "watch")]
+    assert sorted(commands) == [
+        f"/opt/sudamr/.venv/bin/invoke {task}"
+        for task in ("follow --env %i --yes --confirm %i", "upkeep --env %i", "watch --env %i")
+    ]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
