@@ -25,7 +25,7 @@ from harness.strikes.tool import Order
 from harness.strikes.watcher import Watcher
 from harness.strikes.world import Start, World
 
-ENDS_SECONDS = 120.0
+ENDS_SECONDS = 300.0
 WINDOW = "window"
 SETTLES_SECONDS = 20.0
 SAYS_SECONDS = 2.0

@@ -194,6 +194,7 @@ def _hurry(ready_seconds: float) -> None:
     hooks.ORPHAN_SECONDS = WAIT_SECONDS
     undoing.RECONNECT_SECONDS = RECONNECT_SECONDS
     switch.READY_SECONDS = ready_seconds
+    services.SETTLE_SECONDS = 0.0  # Players that are struck need no quiet start.
     # Each statement in the window is held and looked at.
     window.BUDGET_SECONDS, watchdog.LONGEST_SECONDS = ENDS_A_WINDOW_SECONDS, ENDS_A_WINDOW_SECONDS
     catching_up.LONGEST_SECONDS = ENDS_A_WINDOW_SECONDS
