@@ -67,12 +67,16 @@ class _Replaced:
 
 
 class PlayerRows:
-    """Writes rows of `users`, some at a time. target: the open snapshot; counts: of what is written."""
+    """Writes rows of `users`, some at a time. target: the open snapshot; counts: of what is written.
+
+    newcomers: True once a player was met of whom Postgres has not noted the place, also one whom the file has already.
+    """
 
     def __init__(self, file: FileTransactions, target: Target, counts: WriteBackCounts) -> None:
         self.file = file
         self.target = target
         self.counts = counts
+        self.newcomers = False
 
     def apply(self, dirty: Dirty) -> None:
         """Bring the rows of these players, and those at these positions, up to the snapshot.
@@ -100,6 +104,7 @@ class PlayerRows:
         known = {one for (one,) in conn.execute("select id from users where id = any(%s)", (list(ids),))}
         with_a_place = {key for key in places.expected.values() if key is not None}
         if known - with_a_place:
+            self.newcomers = True
             places.expected |= _without_a_place(conn, known)
         for position, key in list(places.expected.items()):
             if key is not None and key not in known:

@@ -86,8 +86,24 @@ def test_a_round_that_dies_before_it_forgets_its_lines_is_repeated(
     after = rows_of(source)
     assert (live.waiting or 0) > 0
     assert live.round().cells == 0
+    assert live.waiting == 1, "the places that Postgres noted of the new players"
+    assert live.round().cells == 0
     assert live.waiting == 0
     assert rows_of(source) == after
+    assert differences(fenced_database, source) == ()
+
+
+def test_a_player_whom_a_failed_last_round_brought_keeps_his_place_when_others_come(
+    live: LiveWriteBack, fenced_database: Database, source: Path
+) -> None:
+    play(fenced_database, "insert into users (id, nickname) values ('new-m', 'm')")
+    with ops.connect(fenced_database.owner) as conn, conn.transaction(force_rollback=True):
+        conn.execute("lock table users in exclusive mode")
+        fence.raise_fence(conn, pass_token=PASS)
+        assert live.last_round(conn).inserted == 1
+    assert live.round().inserted == 0
+    play(fenced_database, "insert into users (id, nickname) values ('new-a', 'a')")
+    live.round()
     assert differences(fenced_database, source) == ()
 
 
