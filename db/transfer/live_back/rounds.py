@@ -87,7 +87,7 @@ class Rounds:
         with self.file.writing():
             rounds = self._require_followed(capture)
             newcomers = self._write(dirty, counts)
-            applied_log.write(self.file.connection, capture.log, rounds + 1)
+            applied_log.write(self.file.connection, capture.followed, rounds + 1)
         self._committed()
         # Not only those whom this round put in: an earlier one may have died, or rolled back, after the file's COMMIT.
         if give_places and newcomers:
@@ -124,7 +124,7 @@ class Rounds:
     def _require_followed(self, capture: Capture) -> int:
         """Return how many rounds the file has. Raises LogLost for a file that lacks what Postgres has forgotten."""
         followed = applied_log.read(self.file.connection)
-        if followed is None or followed[0] != capture.log:
+        if followed is None or followed[0] != capture.followed:
             raise lost("a file that follows another log, or none", self.file.where)
         if followed[1] < capture.rounds:
             raise lost(

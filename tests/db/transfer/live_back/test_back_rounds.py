@@ -306,6 +306,29 @@ def test_a_file_that_is_older_than_what_was_forgotten_is_known(
     assert differences(fenced_database, source) == ()
 
 
+def test_a_server_that_may_lack_what_the_file_was_given_is_written_back_anew(
+    live: LiveWriteBack, fenced_database: Database, source: Path
+) -> None:
+    play(fenced_database, f"update users set gold = gold + 1 where id = {A}")
+    live.round()
+    capture = live.capture
+    assert capture is not None
+    with ops.connect(fenced_database.owner) as conn:  # What the lost primary had done, and another timeline.
+        timeline = conn.execute("select left(pg_walfile_name(pg_current_wal_lsn()), 8)").fetchone()
+    assert (capture.followed,) == (f"{capture.log}.{timeline[0] if timeline else ''}",)
+    with live.file.writing():
+        live.file.connection.execute("UPDATE users SET gold = gold + 50 WHERE rowid = 7")
+        applied_log.write(live.file.connection, f"{capture.log}.0000FFFF", capture.rounds + 1)
+    play(fenced_database, f"update users set gold = gold + 1 where id = {A}")
+    with pytest.raises(LogLost):
+        live.round()
+    assert live.lag is None
+    assert "may lack what the file was given" in (live.reason_to_begin_anew() or "")
+    assert live.begin() is not None
+    assert live.reason_to_begin_anew() is None
+    assert differences(fenced_database, source) == ()
+
+
 def test_a_file_of_another_database_is_refused(live: LiveWriteBack, fenced_database: Database, source: Path) -> None:
     connection = sqlite_values.connect(source)
     legacy_fence.raise_fence(connection, state="moved", pass_token=PASS, owner=Owner(RUN, "another"))
