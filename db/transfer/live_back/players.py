@@ -105,7 +105,11 @@ class PlayerRows:
         with_a_place = {key for key in places.expected.values() if key is not None}
         if known - with_a_place:
             self.newcomers = True
-            places.expected |= _without_a_place(conn, known)
+            # All of them, for one who comes first by his id moves the others, whether they changed or not.
+            without = {position: player for player, position in conn.execute(_WITHOUT_A_PLACE)}
+            places.expected |= without
+            known.update(without.values())
+            ids.update(without.values())
         for position, key in list(places.expected.items()):
             if key is not None and key not in known:
                 del places.expected[position]
@@ -204,11 +208,6 @@ class PlayerRows:
                 yield f"users row {position}: not in the file"
             else:
                 yield from (f"users row {position}, {column}" for column in differing(columns, rows[position], line))
-
-
-def _without_a_place(conn: ops.Connection, dirty: Collection[str]) -> dict[int, str]:
-    """Return the places of players made on Postgres, of the dirty ones."""
-    return {position: player for player, position in conn.execute(_WITHOUT_A_PLACE) if player in dirty}
 
 
 def require_equal(differences: Iterable[str], where: str) -> None:

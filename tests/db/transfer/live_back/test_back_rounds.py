@@ -107,6 +107,18 @@ def test_a_player_whom_a_failed_last_round_brought_keeps_his_place_when_others_c
     assert differences(fenced_database, source) == ()
 
 
+def test_a_player_without_a_noted_place_makes_room_for_one_who_comes_before_him(
+    live: LiveWriteBack, fenced_database: Database, source: Path
+) -> None:
+    play(fenced_database, "insert into users (id, nickname) values ('new-m', 'm')")
+    live.round()
+    play(fenced_database, "delete from legacy_rows where key = 'new-m'", "delete from ops.change_log")
+    play(fenced_database, "insert into users (id, nickname) values ('new-a', 'a')")
+    play(fenced_database, "delete from ops.change_log where positions is not null and positions <> '{}'")
+    live.round()
+    assert differences(fenced_database, source) == ()
+
+
 def test_another_process_goes_on_from_the_two_stores_alone(
     live: LiveWriteBack, fenced_database: Database, source: Path
 ) -> None:
