@@ -62,16 +62,6 @@ def test_what_was_not_touched_is_not_written(live: LiveWriteBack, fenced_databas
     assert (result.players, result.cells, result.inserted, result.deleted, result.lines) == (1, 2, 0, 0, 0)
 
 
-def test_players_who_come_round_by_round_keep_their_places(
-    live: LiveWriteBack, fenced_database: Database, source: Path
-) -> None:
-    for name in ("m", "z", "a", "b"):
-        play(fenced_database, f"insert into users (id, nickname) values ('new-{name}', '{name}')")
-        live.round()
-        assert differences(fenced_database, source) == ()
-    assert live.round().inserted == 0
-
-
 def test_a_round_that_dies_before_it_forgets_its_lines_is_repeated(
     live: LiveWriteBack, fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,32 +80,6 @@ def test_a_round_that_dies_before_it_forgets_its_lines_is_repeated(
     assert live.round().cells == 0
     assert live.waiting == 0
     assert rows_of(source) == after
-    assert differences(fenced_database, source) == ()
-
-
-def test_a_player_whom_a_failed_last_round_brought_keeps_his_place_when_others_come(
-    live: LiveWriteBack, fenced_database: Database, source: Path
-) -> None:
-    play(fenced_database, "insert into users (id, nickname) values ('new-m', 'm')")
-    with ops.connect(fenced_database.owner) as conn, conn.transaction(force_rollback=True):
-        conn.execute("lock table users in exclusive mode")
-        fence.raise_fence(conn, pass_token=PASS)
-        assert live.last_round(conn).inserted == 1
-    assert live.round().inserted == 0
-    play(fenced_database, "insert into users (id, nickname) values ('new-a', 'a')")
-    live.round()
-    assert differences(fenced_database, source) == ()
-
-
-def test_a_player_without_a_noted_place_makes_room_for_one_who_comes_before_him(
-    live: LiveWriteBack, fenced_database: Database, source: Path
-) -> None:
-    play(fenced_database, "insert into users (id, nickname) values ('new-m', 'm')")
-    live.round()
-    play(fenced_database, "delete from legacy_rows where key = 'new-m'", "delete from ops.change_log")
-    play(fenced_database, "insert into users (id, nickname) values ('new-a', 'a')")
-    play(fenced_database, "delete from ops.change_log where positions is not null and positions <> '{}'")
-    live.round()
     assert differences(fenced_database, source) == ()
 
 
