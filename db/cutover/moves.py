@@ -13,6 +13,7 @@ from db.cutover.live_checks import live_checks
 from db.cutover.move_status import MoveStatus
 from db.cutover.ports import Evidence
 from db.cutover.report import RunReport
+from db.cutover.runbook import Runbook
 from db.environments import Environment
 from db.errors import Refusal
 from db.legacy.opening import reading
@@ -44,13 +45,19 @@ def roll_back(
 ) -> RunReport:
     """Move the game back to the legacy file: live unless config.offline. Raises what `engine.run` raises.
 
-    An abort undoes either. discard_writes, accept_loss: see `rollback.run`, which is offline.
+    An abort undoes either. discard_writes, accept_loss: see `rollback.run`, which is offline. A live one that has
+    returned is finished as a live one, whatever is wished now: nothing is put away before its instant is proven.
     """
     if discard_writes:
         config = dataclasses.replace(config, offline=True)
-    if config.offline or config.abort:
-        return rollback.run(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
-    return engine.run(env, back.LIVE_ROLLBACK, config)
+    if not config.offline and not config.abort:
+        return engine.run(env, back.LIVE_ROLLBACK, config)
+    offline = rollback.runbook_of(discard_writes=discard_writes, accept_loss=accept_loss)
+
+    def adapted(status: MoveStatus) -> Runbook:
+        return back.LIVE_ROLLBACK if status.phase is Phase.RETURNED and status.live else offline.of(status)
+
+    return engine.run(env, dataclasses.replace(offline, adapted=adapted), config)
 
 
 def _before_live(context: RunContext, evidence: Evidence) -> tuple[PreflightCheck, ...]:

@@ -77,7 +77,8 @@ update ops.fence f set log = capture.log from capture where f.schema = capture.s
 
 _CAPTURE = f"""
 select c.log, c.run, c.peer, c.rounds, c.applied, c.most, c.at_lift, c.ended,
-    coalesce(f.log = c.log, false), c.relations = ({_RELATIONS})
+    coalesce(f.log = c.log, false), c.relations = ({_RELATIONS}), c.log || '.' || case
+        when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) end
 from ops.change_capture c left join ops.fence f on f.schema = c.schema where c.schema = current_schema()
 """
 
@@ -89,6 +90,9 @@ class Capture:
     rounds: how many were applied; applied: the newest line of those. most: how many lines it may have. at_lift: it
     began with the lift of a cutover, when the file said what Postgres said. ended: why the log turned itself off.
     on: changes are noted. whole: every table and trigger is the one with which the log began.
+    followed: the name by which a file follows it: the log's and, after a dot, that of the server's timeline. A standby
+    that was promoted may lack what the file was given, and so may a server that was restored to a point in time; both
+    begin another timeline.
     """
 
     log: str
@@ -101,6 +105,7 @@ class Capture:
     ended: str | None
     on: bool
     whole: bool
+    followed: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,14 +172,17 @@ def at_work(conn: Connection) -> bool:
 
 
 def sign(conn: Connection, name: str) -> None:
-    """Make the row this process's own; the caller holds the lock. A pause stands; a stop has been obeyed, and goes."""
+    """Make the row this process's own; the caller holds the lock. A pause stands; a stop has been obeyed, and goes.
+
+    What a rollback asked of an earlier process, or of an earlier session of this one, it asks of this process.
+    """
     with conn.transaction():
         conn.execute(TABLE)
         conn.execute(_GRANTS)
         conn.execute(
             "insert into ops.follow (name, host, pid, state) values (%s, %s, %s, 'pausing')"
             " on conflict (only_one) do update set name = excluded.name, host = excluded.host, pid = excluded.pid,"
-            " since = now(), state = 'pausing', reason = 'it begins', wanted_by = null, lag = null, lines = null,"
+            " since = now(), state = 'pausing', reason = 'it begins', lag = null, lines = null,"
             " ordered = nullif(ops.follow.ordered, 'stop')",
             (name, socket.gethostname(), os.getpid()),
         )
@@ -221,7 +224,11 @@ def hand_over(conn: Connection, name: str) -> str:
 
 def take_back(conn: Connection, name: str, run: str) -> None:
     """Record that this run of a rollback wants the file no more, which the caller knows since its lock is free."""
-    conn.execute("update ops.follow set wanted_by = null where name = %s and wanted_by = %s", (name, run))
+    conn.execute(
+        "update ops.follow set wanted_by = null, state = 'pausing', reason = 'the file was given back'"
+        " where name = %s and wanted_by = %s",
+        (name, run),
+    )
 
 
 def is_handed_over(conn: Connection, run: str) -> bool:

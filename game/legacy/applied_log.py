@@ -18,7 +18,7 @@ _MADE = f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), log TEXT 
 
 
 def read(conn: sqlite3.Connection) -> tuple[str, int] | None:
-    """Return the log's name and the number of its rounds that the file has whole; None if it follows none."""
+    """Return the name by which the file follows its log, and how many rounds it has whole; None if it follows none."""
     row = conn.execute(f"SELECT log, max(rounds, -rounds - 1) FROM main.{TABLE}").fetchone() if exists(conn) else None
     return None if row is None else (str(row[0]), int(row[1]))
 

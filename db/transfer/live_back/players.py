@@ -67,12 +67,16 @@ class _Replaced:
 
 
 class PlayerRows:
-    """Writes rows of `users`, some at a time. target: the open snapshot; counts: of what is written."""
+    """Writes rows of `users`, some at a time. target: the open snapshot; counts: of what is written.
+
+    newcomers: True once a player was met of whom Postgres has not noted the place, also one whom the file has already.
+    """
 
     def __init__(self, file: FileTransactions, target: Target, counts: WriteBackCounts) -> None:
         self.file = file
         self.target = target
         self.counts = counts
+        self.newcomers = False
 
     def apply(self, dirty: Dirty) -> None:
         """Bring the rows of these players, and those at these positions, up to the snapshot.
@@ -100,7 +104,12 @@ class PlayerRows:
         known = {one for (one,) in conn.execute("select id from users where id = any(%s)", (list(ids),))}
         with_a_place = {key for key in places.expected.values() if key is not None}
         if known - with_a_place:
-            places.expected |= _without_a_place(conn, known)
+            self.newcomers = True
+            # All of them, for one who comes first by his id moves the others, whether they changed or not.
+            without = {position: player for player, position in conn.execute(_WITHOUT_A_PLACE)}
+            places.expected |= without
+            known.update(without.values())
+            ids.update(without.values())
         for position, key in list(places.expected.items()):
             if key is not None and key not in known:
                 del places.expected[position]
@@ -199,11 +208,6 @@ class PlayerRows:
                 yield f"users row {position}: not in the file"
             else:
                 yield from (f"users row {position}, {column}" for column in differing(columns, rows[position], line))
-
-
-def _without_a_place(conn: ops.Connection, dirty: Collection[str]) -> dict[int, str]:
-    """Return the places of players made on Postgres, of the dirty ones."""
-    return {position: player for player, position in conn.execute(_WITHOUT_A_PLACE) if player in dirty}
 
 
 def require_equal(differences: Iterable[str], where: str) -> None:

@@ -86,10 +86,11 @@ class Rounds:
         counts = WriteBackCounts()
         with self.file.writing():
             rounds = self._require_followed(capture)
-            self._write(dirty, counts)
-            applied_log.write(self.file.connection, capture.log, rounds + 1)
+            newcomers = self._write(dirty, counts)
+            applied_log.write(self.file.connection, capture.followed, rounds + 1)
         self._committed()
-        if give_places and counts.inserted:
+        # Not only those whom this round put in: an earlier one may have died, or rolled back, after the file's COMMIT.
+        if give_places and newcomers:
             with fence.own_pass(self.conn):
                 self.conn.execute(GIVE_PLACES)
         change_log.forget(self.conn, capture.log, dirty.numbers, rounds + 1)
@@ -123,7 +124,7 @@ class Rounds:
     def _require_followed(self, capture: Capture) -> int:
         """Return how many rounds the file has. Raises LogLost for a file that lacks what Postgres has forgotten."""
         followed = applied_log.read(self.file.connection)
-        if followed is None or followed[0] != capture.log:
+        if followed is None or followed[0] != capture.followed:
             raise lost("a file that follows another log, or none", self.file.where)
         if followed[1] < capture.rounds:
             raise lost(
@@ -139,13 +140,15 @@ class Rounds:
         self._known = target
         return target
 
-    def _write(self, dirty: Dirty, counts: WriteBackCounts) -> None:
+    def _write(self, dirty: Dirty, counts: WriteBackCounts) -> bool:
+        """Write what differs into the file's open transaction. Returns True if Postgres lacks a player's place."""
         file, target = self.file, self._target(dirty)
         if not file.tables.keys() >= journals.NAMES or numbering.absent_columns(file.connection):
             numbering.make_tables(file.connection)
             numbering.add_columns(file.connection)
             file.reread()
-        PlayerRows(file, target, counts).apply(dirty)
+        players = PlayerRows(file, target, counts)
+        players.apply(dirty)
         writer = FileWriter(file.connection, target, file.where)
         writer.carried = counts
         journals.apply(file, target, writer, dirty)
@@ -153,6 +156,7 @@ class Rounds:
         epoch = draws.read(self.conn)
         if legacy_draws.read(file.connection) != epoch:
             legacy_draws.write(file.connection, epoch)
+        return players.newcomers
 
     def _write_whole(self, dirty: Dirty, target: Target, writer: FileWriter) -> None:
         """Write the tables without players of which some row changed, and SQLite's own, which follow the others."""

@@ -73,11 +73,12 @@ class LiveWriteBack:
             capture = self.capture
             assert capture is not None
             if applied_log.read(self.file.connection) is None:
-                self._follow(capture.log)
+                self._follow(capture.followed)
             return None
         self._require_own()
         self._require_triggers()
-        log = self._turn_on()
+        self._turn_on()
+        capture = self._require_log()
         with fence.own_pass(self.conn):
             self.conn.execute(GIVE_PLACES)
         change_log.clean(self.conn)
@@ -86,7 +87,7 @@ class LiveWriteBack:
             self.path,
             pass_token=self._pass_token,
             progress=progress,
-            finish=lambda connection: applied_log.write(connection, log, 0),
+            finish=lambda connection: applied_log.write(connection, capture.followed, 0),
         )
 
     def round(self) -> RoundOfWriteBack:
@@ -170,9 +171,9 @@ class LiveWriteBack:
             raise lost("one of another file", str(self.path))
         return capture
 
-    def _follow(self, log: str) -> None:
+    def _follow(self, followed: str) -> None:
         with self.file.writing():
-            applied_log.write(self.file.connection, log, 0)
+            applied_log.write(self.file.connection, followed, 0)
 
     def _require_own(self) -> None:
         """Raise Refusal unless the fence of the file names this database."""
@@ -195,14 +196,14 @@ class LiveWriteBack:
                 f" --env {ops.named(self.conn)}. To see every difference: invoke status --env {ops.named(self.conn)}",
             )
 
-    def _turn_on(self) -> str:
+    def _turn_on(self) -> None:
         retrying = Retrying(
             retry=retry_if_exception_type(errors.LockNotAvailable),
             stop=stop_after_delay(PATIENCE_SECONDS),
             wait=wait_random_exponential(multiplier=0.02, max=LONGEST_PAUSE_SECONDS),
         )
         try:
-            return retrying(change_log.turn_on, self.conn, run=self.run, peer=identity.of(self.path))
+            retrying(change_log.turn_on, self.conn, run=self.run, peer=identity.of(self.path))
         except RetryError:
             raise WritesInFlight(
                 f"the writes in flight to end within {PATIENCE_SECONDS:g} s",
@@ -235,7 +236,9 @@ def reason_to_begin_anew(
 def _reason_of_file(conn: ops.Connection, capture: Capture, file: sqlite3.Connection, run: str | None) -> str | None:
     followed = applied_log.read(file)
     if followed is not None:
-        follows = followed[0] == capture.log and followed[1] >= capture.rounds
+        if followed[0] != capture.followed and followed[0].startswith(f"{capture.log}."):
+            return "another server took over, by a failover or a restore, and may lack what the file was given"
+        follows = followed[0] == capture.followed and followed[1] >= capture.rounds
         return None if follows else "the file is not the one that the last round wrote"
     mark = legacy_fence.mark(file)
     if not capture.at_lift or capture.rounds or mark.owner is None:

@@ -16,7 +16,7 @@ import pytest
 from db import ops
 from db.cutover.back import LIVE_ROLLBACK
 from db.errors import Refusal, ToolError, Undone
-from db.ops import change_log
+from db.ops import change_log, orders
 from db.servers import Server
 from game.legacy import applied_log, sqlite_values
 from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, made, run_rollback, wait_until
@@ -213,3 +213,13 @@ def test_an_offline_one_takes_over_from_a_live_one(world: World) -> None:
     world.rollback()
     assert_back(world)
     assert receipts(world, "between") == ["between"]
+
+
+def test_a_live_return_is_proven_although_it_is_finished_offline(world: World) -> None:
+    assert world.dies("at", "open", run_rollback, offline=False) == -signal.SIGKILL
+    wait_until(lambda: (world.phase(), world.legacy_fence()) == ("returned", "open"))
+    world.rollback(offline=True)
+    assert_back(world)
+    assert "instant" in world.journals()
+    with ops.connect(world.owner) as conn:
+        assert orders.read(conn, ops.phase_run(conn)) is None

@@ -110,6 +110,22 @@ def test_it_goes_on_when_the_rollback_is_undone(world: World) -> None:
     assert differences(world) == ()
 
 
+def test_what_a_rollback_asked_of_one_that_is_gone_the_next_one_does(world: World) -> None:
+    with on_a_thread(world) as follower:
+        wait_for_state(world, FollowState.FOLLOWING)
+        follower.end()
+    with ops.lock(world.owner, run="back", why="rollback") as held:
+        following.want(held.conn, "back")
+        with on_a_thread(world) as follower:
+            wait_for_state(world, FollowState.HANDED_OVER)
+            assert following.is_handed_over(held.conn, "back")
+            follower.end()
+    with on_a_thread(world) as follower:
+        wait_for_state(world, FollowState.FOLLOWING)
+        assert row(world).wanted_by == ""
+        follower.end()
+
+
 def test_an_offline_rollback_beside_it_loses_nothing(world: World) -> None:
     with on_a_thread(world) as follower:
         assert world.act(0, "followed").status_code == 200
