@@ -134,13 +134,17 @@ def advise(state: EnvironmentState) -> Advice:
     if guard := _guard(state):
         return Unreachable(guard)
     if (who := _AT_WORK.get((state.holder, state.undoing))) is not None:
-        return Elsewhere(who)
+        return Elsewhere(_PASSED if who == _RUN and _passed(state) else who)
     if state.owner is FenceOwner.ANOTHER_DATABASE:
         return _another_database(state)
     return _BY_PHASE[state.phase](state)
 
 
 _RUN = "A run is at work: wait for it, or end it with Ctrl-C or SIGTERM, which undoes it."
+_PASSED = (
+    "A run is at work, past its point of no return: wait for it. Ctrl-C or SIGTERM ends it, and undoes nothing; what"
+    " is left of it the same command does."
+)
 _UNDO = "An undo is at work, and no signal stops it: wait for it. kill -9 of its process is safe; then look again."
 _STOPPED = "The run that holds the lock is stopped: kill -9 of its process is safe; then look again."
 _HOOK = "A hook of a run that ended is still at work."
@@ -151,6 +155,13 @@ _AT_WORK = {
     **dict.fromkeys(((LockHolder.HOOK, False), (LockHolder.HOOK, True)), _HOOK),
 }
 """The sentence about what must act first, by the lock's holder and by whether it is an undo."""
+
+
+def _passed(state: EnvironmentState) -> bool:
+    """Tell if players play where the move was to bring them, and no rollback has begun anything."""
+    if state.phase is Phase.LIVE:
+        return state.target is Fence.OPEN and not state.going_back
+    return state.phase is Phase.RETURNED
 
 
 def _guard(state: EnvironmentState) -> str:

@@ -6,6 +6,7 @@ run meant to do. A part that does not answer is reported as unknown and raises n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,8 @@ from db.ops.locks import Holder
 from db.remedies import seeding
 from db.snapshots import Label, Side
 from game.legacy.fence_schema import FenceMark
+
+NOTHING_AGAIN: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,14 +281,18 @@ class RunEnding:
         return f"{self.outcome} · {self.serves} · {self.fences} · next: {self.next}"
 
 
-def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = False) -> RunEnding:
-    """Describe the environment after a run with this outcome. todo: what is next, if the stores don't decide it."""
+def ended(
+    env: Environment, outcome: str, todo: str = "", *, dry_run: bool = False, again: Mapping[str, str] = NOTHING_AGAIN
+) -> RunEnding:
+    """Describe the environment after a run with this outcome. todo: what is next, if the stores don't decide it.
+
+    again: by outcome, what comes first where players play on Postgres and no move is under way.
+    """
     seen = look(env)
     if outcome == "refused" and isinstance(seen.advice, Settled):
         todo = todo or seen.next_after_refusal(dry_run=dry_run)
-    if outcome == "interrupted" and seen.advice == Settled(OperatorCommand.ROLLBACK):
-        # Most likely it was the watch: nobody is to be sent back to SQLite for that.
-        todo = todo or f"invoke cutover --env {env.name} (watches again); {seen.next}"
+    if (first := again.get(outcome)) and seen.advice == Settled(OperatorCommand.ROLLBACK):
+        todo = todo or f"{first}; {seen.next}"
     return RunEnding(outcome, seen.serves, seen.fences, todo or seen.next)
 
 

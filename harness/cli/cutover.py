@@ -112,7 +112,8 @@ def _move(
     with Signals() as signals, outcome(json or None) as out:
         require_same_name(move.env, consent.confirm)
         target = environments.load(move.env)
-        cutovers.end_with(target, out, signals, dry_run=move.dry_run)
+        watches = verb == "cutover" and not (move.dry_run or move.abort)
+        cutovers.end_with(target, out, signals, dry_run=move.dry_run, watches=watches)
         cutovers.show_settings(target, out)
         confirmed = confirmation(out, move.env, consent, move.dry_run)
         options = {"offline": move.offline, "dry_run": move.dry_run, "abort": move.abort, "hold": hold}

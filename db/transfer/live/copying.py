@@ -61,7 +61,7 @@ def require_live(source: Source) -> None:
 
 
 class LiveCopy:
-    """The batches of one copy. A copy that was killed goes on after its last batch.
+    """The batches of one copy. A copy that was killed goes on after its last batch, a whole one copies nothing more.
 
     log: the name of the capture's log, which each checkpoint bears.
     """
@@ -86,13 +86,22 @@ class LiveCopy:
 
     def copy(self, file: sqlite3.Connection, seen: Seen) -> int:
         """Copy every table, and return how many rows were written now."""
+        if self._is_whole():
+            return 0
         source = Source(file, self.where)
         names = sorted(source.tables, key=lambda name: (name in JOURNALS, name != PLAYERS))
         self._progress = CopyProgress(self._copied(PLAYERS)[2], source.count(PLAYERS), 0, 0)
         copied = sum(self._table(file, source.tables[name], seen) for name in names)
         with self.transaction():
             lines.give_all_heads(self.conn)
+            number, after, _before = self._copied(PLAYERS)
+            self._checkpoint(PLAYERS, number + 1, 0, 0, after, whole=True)
         return copied
+
+    def _is_whole(self) -> bool:
+        """Tell if every table was copied. Rounds follow then: rows that came since are theirs, and may be written."""
+        query = "select counts from transfer_checkpoints where run = %s and source = %s"
+        return any("whole" in json.loads(counts) for (counts,) in self.conn.execute(query, (self.run, self.log)))
 
     def _table(self, file: sqlite3.Connection, table: SourceTable, seen: Seen) -> int:
         number, after, before = self._copied(table.name)
@@ -136,7 +145,7 @@ class LiveCopy:
                 for chunk in chunks(Source(file, self.where).rows(table.name), self.batch_bytes):
                     lines.write_batch(self.conn, builder.pack(chunk), self.run)
                     copied += len(chunk)
-                self._checkpoint(table, 1, copied, 0, [copied])
+                self._checkpoint(table.name, 1, copied, 0, [copied])
         finally:
             file.execute("ROLLBACK")
         return copied
@@ -182,17 +191,19 @@ class LiveCopy:
             if batch.findings:
                 found = [quarantine_record(self.run, 0, finding) for finding in batch.findings]
                 writing.number(self.conn, found, self.run)
-            self._checkpoint(table, number, len(rows), sum(row.bytes for row in rows), after)
+            self._checkpoint(table.name, number, len(rows), sum(row.bytes for row in rows), after)
 
-    def _checkpoint(self, table: SourceTable, number: int, rows: int, size: int, after: list[Cell]) -> None:
+    def _checkpoint(
+        self, table: str, number: int, rows: int, size: int, after: list[Cell] | None, *, whole: bool = False
+    ) -> None:
         checkpoint: Record = {
             "run": self.run,
-            "source_table": table.name,
+            "source_table": table,
             "n": number,
             "source": self.log,
             "position": number,
             "rows": rows,
             "bytes": size,
-            "counts": json.dumps({"after": after}),
+            "counts": json.dumps({"after": after} | ({"whole": True} if whole else {})),
         }
         copy(self.conn, db_tables.transfer_checkpoints, [checkpoint])

@@ -57,9 +57,13 @@ def show_settings(env: Environment, out: Output) -> None:
         out.say("  environments.toml is not as in the commit; see: git diff environments.toml", alarm=True)
 
 
-def end_with(env: Environment, out: Output, signals: Signals, *, dry_run: bool) -> None:
-    """Make the task ask the stores for its last line when it ends, and hold signals meanwhile."""
-    out.at_end = partial(ending.ended, env, dry_run=dry_run)
+def end_with(env: Environment, out: Output, signals: Signals, *, dry_run: bool, watches: bool) -> None:
+    """Make the task ask the stores for its last line when it ends, and hold signals meanwhile.
+
+    watches: what was interrupted after a cutover is most likely the watch: nobody is to be sent back to SQLite for it.
+    """
+    again = {"interrupted": f"invoke cutover --env {env.name} (watches again)"} if watches else {}
+    out.at_end = partial(ending.ended, env, dry_run=dry_run, again=again)
     out.signals = signals
 
 

@@ -23,7 +23,9 @@ def order_of(*, pause: bool, resume: bool, stop: bool) -> Callable[[Environment]
 
 def end_with(env: Environment, out: Output) -> None:
     """Make the task ask the stores for its last line when it ends."""
-    out.at_end = partial(ending.ended, env)
+    follow = f"invoke follow --env {env.name}"
+    again = {"interrupted": f"{follow} (follows again)", "paused": f"{follow} --resume (has it go on)"}
+    out.at_end = partial(ending.ended, env, again=again)
 
 
 def follow(env: Environment, confirm: Confirm, signals: GentleSignals, out: Output) -> FollowReport:

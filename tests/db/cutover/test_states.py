@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def test_every_state_is_impossible_or_settled_or_has_somebody_who_ends_it() -> N
     assert len({(s.phase, s.legacy, s.owner, s.target, s.pointer) for s in SAMPLE}) == len(SAMPLE)
     for field in ("phase", "legacy", "owner", "target", "pointer"):
         assert {getattr(s, field) for s in SAMPLE} == {getattr(s, field) for s in ENDED}, field
+
+
+def test_a_run_past_its_point_of_no_return_is_not_said_to_be_undone_by_a_signal() -> None:
+    live = EnvironmentState(
+        Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET, LockHolder.ALIVE
+    )
+    returned = replace(live, phase=Phase.RETURNED, target=Fence.MOVED)
+    going_back = (replace(live, going_back=True), replace(live, target=Fence.FENCED))
+    for states, said in (((live, returned), "and undoes nothing"), (going_back, "which undoes it")):
+        for state in states:
+            advice = advise(state)
+            assert isinstance(advice, Elsewhere)
+            assert said in advice.do
 
 
 @pytest.fixture(scope="module")

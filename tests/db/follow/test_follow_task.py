@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from db import ops
+from db.console.output import outcome
 from db.cutover import taking_over
 from db.cutover.runbook import LeftToGoOn
 from db.errors import Refusal
@@ -19,6 +20,7 @@ from db.follow.view import Lines, Objects, described
 from db.ops import change_log
 from db.ops.following import FollowState
 from db.servers import Server
+from harness.cli.commands import follows
 from tests.db.cutover.cutover_world import World, made, wait_until
 from tests.db.follow.followed import in_a_process, on_a_thread, row, wait_for_receipt, wait_for_state
 
@@ -75,6 +77,19 @@ def test_the_first_signal_ends_it_at_the_end_of_a_round(world: World) -> None:
         process.join(60)
         assert process.exitcode == 0
     assert (row(world).state, row(world).reason) == (FollowState.STOPPED, "SIGINT")
+
+
+def test_the_last_line_names_what_has_it_follow_again(world: World) -> None:
+    with outcome(None) as out:
+        follows.end_with(world.env, out)
+        assert out.at_end is not None
+        after = {one: out.at_end(one).next for one in ("interrupted", "paused", "resumed")}
+    settled = "no move is under way; to go back: invoke rollback --env test"
+    assert after == {
+        "interrupted": f"invoke follow --env test (follows again); {settled}",
+        "paused": f"invoke follow --env test --resume (has it go on); {settled}",
+        "resumed": settled,
+    }
 
 
 def test_a_rollback_that_gets_no_answer_leaves_the_game_as_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

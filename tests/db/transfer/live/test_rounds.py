@@ -211,6 +211,21 @@ def test_players_who_come_during_the_copy_come_with_what_they_did(fenced_databas
         assert differences(live) == ()
 
 
+def test_a_copy_that_is_gone_on_with_leaves_to_rounds_what_rounds_brought(
+    fenced_database: Database, source: Path
+) -> None:
+    give_pass(fenced_database)
+    with transferring(source, fenced_database.owner, run="run-1", pass_token=PASS) as live:
+        live.copy(live.begin(), lambda _progress: None)
+        sqlite(source, "INSERT INTO users(id, gold) VALUES ('late', 5)", *WRITES["journals"], *WRITES["other tables"])
+        live.round()
+    with transferring(source, fenced_database.owner, run="run-1", pass_token=PASS) as live:
+        sqlite(source, "INSERT INTO users(id, gold) VALUES ('later', 5)", "UPDATE users SET gold = 6 WHERE id = 'late'")
+        assert live.copy(live.begin(), lambda _progress: None) == 0
+        live.round()
+        assert differences(live) == ()
+
+
 def test_a_row_that_can_not_be_rebuilt_stops_the_round_and_writes_nothing(
     copied: LiveTransfer, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
