@@ -18,7 +18,7 @@ from db.cutover.cutover_steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
 from db.legacy.source import opened
-from db.ops import Phase, fence, orders, statements
+from db.ops import Phase, fence, following, orders, statements
 from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
@@ -203,6 +203,7 @@ def put_target_away(context: RunContext) -> dict[str, Any]:
 
     A schema that was restored since the rollback is put away beside the one that the rollback itself put away.
     """
+    following.note_returned(context.conn)
     schema, aside = context.env.target_direct.schema, ""
     if relocation.exists(context.conn, schema) and migrate.current(context.conn) and has_rows(context.conn):
         aside = kept.free_name(context.conn, f"{kept.ROLLED_BACK}{context.journal.run}")

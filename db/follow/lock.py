@@ -64,7 +64,7 @@ def _lock(env: Environment, conn: ops.Connection) -> None:
                 "no other process that has the legacy file follow",
                 holder.process if holder else locks.owners(conn, locks.FOLLOW_LOCK),
                 where=env.target_direct.redacted,
-                do="Nothing was changed. Leave it at work, or end that process first, by Ctrl-C or SIGTERM.",
+                do="Nothing was changed. Leave it at work, or end that process first, by Ctrl-C.",
             )
         time.sleep(LOOK_SECONDS)  # The holder's end is the server's to notice.
 

@@ -231,6 +231,12 @@ def take_back(conn: Connection, name: str, run: str) -> None:
     )
 
 
+def note_returned(conn: Connection) -> None:
+    """Record that the game returned, for a process that is gone: after another cutover nobody misses it."""
+    if conn.execute(_EXISTS).fetchone() == (True,):
+        conn.execute("update ops.follow set state = %s, reason = ''", (FollowState.RETURNED,))
+
+
 def is_handed_over(conn: Connection, run: str) -> bool:
     """Return True if the file was handed over to this run, or no process follows."""
     query = "select exists (select from ops.follow where state = 'handed over' and wanted_by = %s)"

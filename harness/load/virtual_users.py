@@ -176,25 +176,32 @@ class VirtualUsers:
         for thread in (*self._threads, *self._bursts):
             thread.join(ANSWER_SECONDS + PAUSE_SECONDS)
 
-    def burst(self, requests: int) -> int:
-        """Send so many requests of the players that were kept for it, all at once; how many are on their way now."""
+    def burst(self, requests: int, *, at: threading.Event | None = None) -> int:
+        """Send so many requests of the players that were kept for it, all at once; how many are on their way now.
+
+        at: they go on their way when it is set, without anybody having to wait for that.
+        """
         turns = [player for player, script in self._kept.items() for _ in script[:AT_ONCE]]
         begun = threading.Barrier(1 + min(requests, len(turns)))
         draw = Random(requests)  # noqa: S311 - variety, not secrecy
         for n, player in enumerate(draw.sample(turns, begun.parties - 1), len(self._bursts)):
             action, fields = self._kept[player].pop(0)
             request = ServiceRequest(player, f"{self._run}-burst-{n}", action, fields)
-            thread = threading.Thread(target=self._at_once, args=(request, begun, n), daemon=True)
+            thread = threading.Thread(target=self._at_once, args=(request, begun, at, n), daemon=True)
             self._bursts.append(thread)
             thread.start()
         begun.wait(ANSWER_SECONDS)
         return begun.parties - 1
 
-    def _at_once(self, request: ServiceRequest, begun: threading.Barrier, seed: int) -> None:
+    def _at_once(
+        self, request: ServiceRequest, begun: threading.Barrier, at: threading.Event | None, seed: int
+    ) -> None:
         """Send one request at the moment at which the others send theirs. Runs on a thread of its own."""
         draw = Random(seed)  # noqa: S311 - variety, not secrecy
         with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
             begun.wait(ANSWER_SECONDS)
+            if at is not None:
+                at.wait(ANSWER_SECONDS)
             _Client(self, web, self._services, self._token_of, draw).carry(request)
 
     def allow(self, requests: int) -> None:

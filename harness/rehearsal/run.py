@@ -155,6 +155,7 @@ class Rehearsal:
         self._recorded = recorded
         self._held_requests = 0
         self._closed_at = 0.0
+        self._locked = threading.Event()
         self._least_held = min(LEAST_HELD, len(kept) // 2)
         self._setup = setup
         self._users = users
@@ -294,11 +295,11 @@ class Rehearsal:
         if when == "before":
             some = max(CLIENTS, self._slice // STEPS_OF_A_SLICE)
             self._users.allow(self._slice * SLICES_WHILE_OPEN if step == PREFLIGHT else some)
-        leaves_postgres = isinstance(self._leaving, PostgresUrl)
-        if (when, step) == ("at", WINDOW) and not leaves_postgres:
-            self._users.burst(BURST)
-        if (when, step) == ("at", LOCKED) and leaves_postgres:  # The window does not wait until all are on their way.
-            threading.Thread(target=self._users.burst, args=(BURST,), daemon=True).start()
+        if (when, step) == ("at", WINDOW):
+            self._locked = threading.Event()
+            self._users.burst(BURST, at=self._locked if isinstance(self._leaving, PostgresUrl) else None)
+        if (when, step) == ("at", LOCKED):
+            self._locked.set()
         if (when, step) == ("at", LAST_WAIT):
             self._closed_at = time.monotonic()
         if (when, step) == ("before", SWITCH) and self._live:

@@ -97,6 +97,14 @@ def test_a_live_rollback_takes_over_and_the_process_ends_when_the_game_returned(
     assert "handed over" in world.journals()
 
 
+def test_one_that_was_gone_when_the_game_returned_is_not_missed(world: World) -> None:
+    with in_a_process(world, kill_at="after a round") as process:
+        process.join(60)
+    assert row(world).wished
+    world.rollback(offline=False)
+    assert not row(world).wished
+
+
 def test_it_goes_on_when_the_rollback_is_undone(world: World) -> None:
     with on_a_thread(world) as follower:
         wait_for_state(world, FollowState.FOLLOWING)
