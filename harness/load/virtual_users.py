@@ -35,7 +35,7 @@ THINK_SECONDS = 0.03
 """Between two requests of one client; IDLE_SECONDS where only old ones are left to be asked for again."""
 
 IDLE_SECONDS = 0.4
-AT_ONCE = 2  # The most requests of one player in a burst.
+AT_ONCE = 2  # Of one player in a burst, at most.
 ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 GOING_AWAY = 0.05
@@ -132,8 +132,7 @@ class VirtualUsers:
     """Clients on threads of their own, each with players of its own, so that a player's requests come one by one.
 
     They ask for nothing new but what `allow` and `play` let them; between that they ask for old things again.
-    kept: scripts of other players, for `burst`.
-    `token_of`: a player's bearer token.
+    kept: scripts of other players, for `burst`. token_of: a player's bearer token.
     """
 
     def __init__(
@@ -177,31 +176,26 @@ class VirtualUsers:
             thread.join(ANSWER_SECONDS + PAUSE_SECONDS)
 
     def burst(self, requests: int, *, at: threading.Event | None = None) -> int:
-        """Send so many requests of the players that were kept for it, all at once; how many are on their way now.
-
-        at: they go on their way when it is set, without anybody having to wait for that.
-        """
+        """Send so many requests of kept players at once, or once `at` is set; how many are on their way now."""
         turns = [player for player, script in self._kept.items() for _ in script[:AT_ONCE]]
         begun = threading.Barrier(1 + min(requests, len(turns)))
+        gates = [begun.wait] if at is None else [begun.wait, at.wait]
         draw = Random(requests)  # noqa: S311 - variety, not secrecy
         for n, player in enumerate(draw.sample(turns, begun.parties - 1), len(self._bursts)):
             action, fields = self._kept[player].pop(0)
             request = ServiceRequest(player, f"{self._run}-burst-{n}", action, fields)
-            thread = threading.Thread(target=self._at_once, args=(request, begun, at, n), daemon=True)
+            thread = threading.Thread(target=self._at_once, args=(request, gates, n), daemon=True)
             self._bursts.append(thread)
             thread.start()
         begun.wait(ANSWER_SECONDS)
         return begun.parties - 1
 
-    def _at_once(
-        self, request: ServiceRequest, begun: threading.Barrier, at: threading.Event | None, seed: int
-    ) -> None:
+    def _at_once(self, request: ServiceRequest, gates: Sequence[Callable[[float], object]], seed: int) -> None:
         """Send one request at the moment at which the others send theirs. Runs on a thread of its own."""
         draw = Random(seed)  # noqa: S311 - variety, not secrecy
         with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
-            begun.wait(ANSWER_SECONDS)
-            if at is not None:
-                at.wait(ANSWER_SECONDS)
+            for wait in gates:
+                wait(ANSWER_SECONDS)
             _Client(self, web, self._services, self._token_of, draw).carry(request)
 
     def allow(self, requests: int) -> None:
