@@ -77,13 +77,19 @@ def let_settle(urls: Sequence[str]) -> None:
 
     After a window those who waited in it come first: a restart wants a processor for seconds.
     """
-    until = time.monotonic() + SETTLE_SECONDS
-    for url in urls:
-        while (began := time.monotonic()) < until:
-            ask(url)
-            if time.monotonic() - began < AT_ONCE_SECONDS:
-                break
-            time.sleep(POLL_SECONDS)  # Nothing tells us; the answer's own time is what says it.
+    settling = Retrying(
+        retry=retry_if_result(lambda at_once: not at_once),
+        stop=stop_after_delay(SETTLE_SECONDS),
+        wait=wait_fixed(POLL_SECONDS),
+        retry_error_callback=lambda _state: False,
+    )
+    settling(lambda: all(map(_answers_at_once, urls)))
+
+
+def _answers_at_once(url: str) -> bool:
+    began = time.monotonic()
+    ask(url)
+    return time.monotonic() - began < AT_ONCE_SECONDS
 
 
 def ask(url: str) -> Ready | None:

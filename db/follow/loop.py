@@ -239,7 +239,7 @@ class _Follower:
         except _Elsewhere:
             self.leave()
             return
-        except Exception as error:
+        except Exception as error:  # Of any kind: what is not waited for is recorded in the row, and raised again.
             self.leave()
             if self.is_gone():
                 raise psycopg.OperationalError(causes.found(error)) from error

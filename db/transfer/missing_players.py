@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from db import ops
 from db.counts import count, few
+from db.errors import Refusal
 from db.files.json_files import shown
 from db.legacy.source import Source
 from game import tables
@@ -43,6 +44,18 @@ class MissingPlayers:
     def found(self) -> str:
         """Return how many players are missing, with the ids of the first."""
         return f"{self.missing:,} missing: {few(self.named, NAMED, total=self.missing)}"
+
+
+def require_none(source: Source, conn: ops.Connection) -> None:
+    """Raise Refusal if Postgres lacks a player of the file: to carry the rest back would delete him."""
+    missing = find(source, conn)
+    if missing.missing:
+        raise Refusal(
+            missing.expected,
+            missing.found,
+            where=ops.place(conn),
+            do=f"Nothing was written of them. To see what to do: invoke rollback --env {ops.named(conn)} --dry-run",
+        )
 
 
 def find(source: Source, conn: ops.Connection) -> MissingPlayers:

@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db import ops
 from db.console.progress import Advance, Progress, Silent
 from db.errors import Failure, Refusal
 from db.legacy.opening import check_file
@@ -156,7 +155,7 @@ class FileWriter:
         self.carried = WriteBackCounts()
 
     def run(self, progress: Progress) -> WriteBackCounts:
-        self.require_players()
+        missing_players.require_none(Source(self.connection, self.where), self.target.conn)
         self._make_room()
         source = Source(self.connection, self.where)
         names = dict.fromkeys((*source.tables, *(statement.name for statement in self.target.schema.tables)))
@@ -174,18 +173,6 @@ class FileWriter:
             self._wholly(source, table)
         else:
             self._table(source, table, advance)
-
-    def require_players(self) -> None:
-        """Raise Refusal if the database lacks a player of the file."""
-        missing = missing_players.find(Source(self.connection, self.where), self.target.conn)
-        if missing.missing:
-            name = ops.named(self.target.conn)
-            raise Refusal(
-                missing.expected,
-                missing.found,
-                where=ops.place(self.target.conn),
-                do=f"Nothing was written. To see what to do: invoke rollback --env {name} --dry-run",
-            )
 
     def _make_room(self) -> None:
         """Make the journals that the file lacks, and the columns that a command wrote and the file has no place for."""

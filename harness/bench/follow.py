@@ -169,7 +169,7 @@ class _Bench:
                         f"{_lag(conn)[0]:.1f} s",
                         where=what,
                     )
-                time.sleep(SAMPLE_SECONDS)
+                time.sleep(SAMPLE_SECONDS)  # The lag is a row that the process that follows writes.
         self.recoveries[what] = round(time.monotonic() - began, 1)
 
     def _end_sessions(self) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from db import ops
 from db.counts import few
-from db.errors import Failure, Refusal
+from db.errors import Failure
 from db.legacy.row_writer import delete, insert, update
 from db.legacy.source import SourceRow
 from db.transfer import missing_players
@@ -91,7 +90,7 @@ class PlayerRows:
             if len(positions) == AT_ONCE:
                 self.file.turn()
         if places.gone:
-            self._require_players()
+            missing_players.require_none(self.file.source(), self.target.conn)
         self._replace(places, replaced)
 
     def _places(self, dirty: Dirty) -> _Places:
@@ -126,18 +125,6 @@ class PlayerRows:
                 query = f"SELECT {rowid} FROM {PLAYERS} WHERE {column} IN ({', '.join('?' * len(some))})"
                 existing.update(position for (position,) in connection.execute(query, some))
         return existing
-
-    def _require_players(self) -> None:
-        """Raise Refusal if a row goes because Postgres has its player no more."""
-        missing = missing_players.find(self.file.source(), self.target.conn)
-        if missing.missing:
-            name = ops.named(self.target.conn)
-            raise Refusal(
-                missing.expected,
-                missing.found,
-                where=ops.place(self.target.conn),
-                do=f"Nothing was written of them. To see what to do: invoke rollback --env {name} --dry-run",
-            )
 
     def _update(self, places: _Places, positions: Collection[int], replaced: _Replaced) -> None:
         lines = self._lines(places, positions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -92,8 +93,8 @@ def test_a_full_disk_before_the_point_of_no_return_leaves_the_file_open_and_name
 ) -> None:
     real = Rounds.apply
 
-    def apply(rounds: Rounds, file: object) -> RoundResult:
-        result = real(rounds, file)  # type: ignore[arg-type]  # the test hands on what it is given
+    def apply(rounds: Rounds, file: sqlite3.Connection) -> RoundResult:
+        result = real(rounds, file)
         disk.fill()
         return result
 

@@ -29,7 +29,6 @@ from harness.cli.commands import environment_status
 from tests.db.cutover.cutover_world import (
     SPAWN,
     World,
-    made,
     quiet_smoke,
     run_cutover,
     run_rollback,
@@ -119,20 +118,6 @@ def test_an_order_whose_tool_is_killed_just_after_stands_and_is_followed(
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("aborted", "open", "legacy")
     assert not world.captured()
     assert standing(world) is None
-
-
-@pytest.fixture(scope="module")
-def moved(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with made(server, tmp_path_factory.mktemp("moved")) as world:
-        yield world
-
-
-@pytest.fixture
-def on_postgres(moved: World) -> World:
-    """The game on Postgres; each test leaves it there, or back on the file."""
-    if moved.phase() != "live":
-        moved.cutover()
-    return moved
 
 
 @pytest.mark.parametrize(("state", "order"), [(state, order) for state in LEFT_BACK for order in LEFT_BACK[state]])

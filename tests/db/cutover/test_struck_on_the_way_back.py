@@ -26,18 +26,9 @@ from tests.fixtures.small_disk import SmallDisk, mounted
 BEFORE_SENT = ("last round", "sent")
 
 
-@pytest.fixture(scope="module")
-def moved(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with made(server, tmp_path_factory.mktemp("moved")) as world:
-        yield world
-
-
 @pytest.fixture
-def world(moved: World) -> World:
-    """The game on Postgres."""
-    if moved.phase() != "live":
-        moved.cutover()
-    return moved
+def world(on_postgres: World) -> World:
+    return on_postgres
 
 
 def assert_back(world: World) -> None:

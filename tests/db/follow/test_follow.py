@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +25,6 @@ from tests.db.follow.followed import (
     wait_for_receipt,
     wait_for_state,
 )
-
-
-@pytest.fixture
-def world(server: Server, tmp_path: Path) -> Iterator[World]:
-    """The game after a live cutover."""
-    with made(server, tmp_path) as world:
-        world.cutover(offline=False)
-        yield world
 
 
 def test_what_players_do_is_in_the_file_moments_later_while_it_says_moved(world: World) -> None:

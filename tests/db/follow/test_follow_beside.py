@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,14 +25,6 @@ from tests.fixtures.revisions import write
 from tests.fixtures.small_disk import mounted
 
 NEXT = f"{int(revisions.read().head) + 1:04}"
-
-
-@pytest.fixture
-def world(server: Server, tmp_path: Path) -> Iterator[World]:
-    """The game after a live cutover."""
-    with made(server, tmp_path) as world:
-        world.cutover(offline=False)
-        yield world
 
 
 def history(folder: Path, *statements: str) -> History:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
@@ -19,20 +18,11 @@ from db.follow.figures import Prediction, RoundFigures
 from db.follow.view import Lines, Objects, described
 from db.ops import change_log
 from db.ops.following import FollowState
-from db.servers import Server
 from harness.cli.commands import follows
-from tests.db.cutover.cutover_world import World, made, wait_until
+from tests.db.cutover.cutover_world import World, wait_until
 from tests.db.follow.followed import in_a_process, on_a_thread, row, wait_for_receipt, wait_for_state
 
 FIGURES = RoundFigures(0.4, 37, 0.061, 98, 0.024)
-
-
-@pytest.fixture
-def world(server: Server, tmp_path: Path) -> Iterator[World]:
-    """The game after a live cutover."""
-    with made(server, tmp_path) as world:
-        world.cutover(offline=False)
-        yield world
 
 
 def test_status_says_who_follows_how_far_it_is_and_what_a_rollback_would_be(world: World) -> None:

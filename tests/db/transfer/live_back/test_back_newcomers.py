@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from db import ops
 from db.ops import fence
 from db.transfer.live_back.session import LiveWriteBack
 from harness.databases import Database
-from tests.db.transfer.live_back.carrying import cut_over, differences, play, session
-from tests.db.transfer.transferring import PASS, seeded
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return seeded(tmp_path / "game.db", 40)
-
-
-@pytest.fixture
-def live(fenced_database: Database, source: Path) -> Iterator[LiveWriteBack]:
-    """A live write-back right after a cutover."""
-    cut_over(fenced_database, source)
-    with session(fenced_database, source) as one:
-        assert one.begin() is None
-        yield one
+from tests.db.transfer.live_back.carrying import differences, play
+from tests.db.transfer.transferring import PASS
 
 
 def test_players_who_come_round_by_round_keep_their_places(

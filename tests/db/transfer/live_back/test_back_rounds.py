@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -23,20 +22,6 @@ from harness.databases import Database, Databases
 from tests.db.transfer.live_back.carrying import RUN, cut_over, differences, play, rows_of, session
 from tests.db.transfer.live_back.played import WRITES, A, B
 from tests.db.transfer.transferring import PASS, seeded, sqlite
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return seeded(tmp_path / "game.db", 40)
-
-
-@pytest.fixture
-def live(fenced_database: Database, source: Path) -> Iterator[LiveWriteBack]:
-    """A live write-back right after a cutover."""
-    cut_over(fenced_database, source)
-    with session(fenced_database, source) as one:
-        assert one.begin() is None
-        yield one
 
 
 @pytest.mark.parametrize("what", WRITES)
