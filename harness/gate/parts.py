@@ -64,13 +64,12 @@ def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[GateP
             return (migrations, backup), decisive(conn)
 
 
-def strike(kind: str | None, progress: Progress) -> GatePart:
+def strike(kind: str | None, folder: Path) -> GatePart:
     """Strike every move inside its decisive steps, see harness.strikes; on a server of its own. Raises Lost."""
-    with lasting(kind) as (server, vitals), tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
-        progress.say(f"     on {server}")
+    with lasting(kind) as (server, vitals):
 
         def struck() -> PartResult:
-            sampled = sweep.sample(server, Path(folder), STRIKES_A_MOVE)
+            sampled = sweep.sample(server, folder, STRIKES_A_MOVE)
             return sampled.figures, sampled.problems
 
         return attempt("strikes", struck, vitals)

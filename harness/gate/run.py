@@ -6,7 +6,7 @@ Some four minutes on two cores. Everything runs on throwaway servers; nothing of
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from db.servers.vitals import Lost
 from db.signing import SIGNING_KEY, UNSIGNED_STAGES
 from db.transfer.live import capture, copying
 from harness import rehearsal
-from harness.gate import certificate, due, parts, suite
+from harness.gate import certificate, due, parts, struck, suite
 from harness.gate.admission import checkout_state
 from harness.gate.certificate import Certificate, CheckoutState
 from harness.gate.estimate import Estimate
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SENTENCES = {
     "servers": "migrations up from nothing and drift, a backup restored and counted",
     "suite": "every scenario on both stores and side by side, every action under every fault, races in every order",
-    "strikes": "every move watched at each of its statements, and struck inside its steps",
+    "strikes": "every move watched at each of its statements, and struck inside its steps, since the gate began",
     "rehearsal": "the whole move and the way back, under load",
 }
 """The work of each part, in the order in which they are tried."""
@@ -116,6 +116,7 @@ class _Search:
     root: Path
     progress: Progress
     due: frozenset[str]
+    struck: Callable[[], GatePart]
     parts: list[GatePart] = field(default_factory=list)
     settings: Mapping[str, str] = field(default_factory=dict)
     items: tuple[Item, ...] = ()
@@ -135,8 +136,8 @@ class _Search:
             raise
 
     def strikes(self) -> None:
-        """Watch every move at each of its statements, and strike it inside its steps."""
-        self.parts.append(parts.strike(self.options.postgres, self.progress))
+        """Wait for the strikes, which go on beside the parts before."""
+        self.parts.append(self.struck())
 
     def rehearsal(self) -> None:
         """Rehearse the whole move and the way back, and both with the game stopped, under load.
@@ -171,8 +172,13 @@ def _why_not_live(legacy: Path) -> str:
 
 def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
     """Try each part. Where a server or the machine is lost, the rest is not tried: it would be lost too."""
-    search = _Search(options, root, progress, due.items(root))
-    estimate = Estimate(root / DURATIONS, len(search.due))
+    with struck.beside(root, options.postgres) as strikes:
+        search = _Search(options, root, progress, due.items(root), strikes)
+        _try_each(search, Estimate(root / DURATIONS, len(search.due)))
+    return Findings(tuple(search.parts), search.settings, search.items, search.due, search.rehearsed)
+
+
+def _try_each(search: _Search, estimate: Estimate) -> None:
     ways = {
         "servers": search.servers,
         "suite": search.suite,
@@ -180,7 +186,7 @@ def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
         "rehearsal": search.rehearsal,
     }
     for part, act in ways.items():
-        progress.say(estimate.line(part, SENTENCES[part]))
+        search.progress.say(estimate.line(part, SENTENCES[part]))
         began = time.monotonic()
         try:
             act()
@@ -192,7 +198,6 @@ def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
         estimate.took(part, time.monotonic() - began)
     else:
         estimate.keep()
-    return Findings(tuple(search.parts), search.settings, search.items, search.due, search.rehearsed)
 
 
 def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Iterator[GatePart]:

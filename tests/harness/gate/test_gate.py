@@ -13,7 +13,8 @@ from db import environments
 from db.console.progress import Plain, Silent
 from db.errors import Failure, Inconclusive, Refusal
 from db.schema import migrate
-from harness.gate import Ended, due, estimate, suite
+from db.servers.vitals import Lost
+from harness.gate import Ended, due, estimate, struck, suite
 from harness.gate import parts as gate_parts
 from harness.gate.report import Item
 from harness.strikes.sweep import moves
@@ -103,10 +104,43 @@ def test_migrations_and_a_backup_are_tried_on_a_server_of_their_own(pytestconfig
 
 
 def test_a_selection_of_strikes_is_tried_on_a_server_of_its_own(pytestconfig: pytest.Config) -> None:
-    part = gate_parts.strike(pytestconfig.getoption("--postgres"), Silent())
+    with struck.beside(ROOT, pytestconfig.getoption("--postgres")) as strikes:
+        part = strikes()
     assert (part.verdict, part.problems) == (Ended.PASS, ())
     assert part.found["moves"] == part.found["strikes"] == len(moves())
     assert [part.found[name] for name in ("lost", "doubled", "dead ends")] == [0, 0, 0]
+
+
+def test_strikes_that_are_killed_prove_nothing(pytestconfig: pytest.Config) -> None:
+    with struck.beside(ROOT, pytestconfig.getoption("--postgres")) as strikes:
+        of_strikes().kill()
+        with pytest.raises(Lost, match="the process of the strikes was ended by SIGKILL"):
+            strikes()
+
+
+def test_strikes_that_stumble_fail_the_gate() -> None:
+    with (
+        struck.beside(ROOT, "sqlite") as strikes,
+        pytest.raises(Failure, match=r"expected strikes to their end; found exit code 1: .*sqlite"),
+    ):
+        strikes()
+
+
+def test_strikes_end_with_their_gate(pytestconfig: pytest.Config) -> None:
+    with struck.beside(ROOT, pytestconfig.getoption("--postgres")):
+        process = of_strikes()
+    until(lambda: [str(process)] if process.is_running() and process.status() != psutil.STATUS_ZOMBIE else [])
+
+
+def of_strikes() -> psutil.Process:
+    """Return the process that strikes, once its leash has started it."""
+    children = psutil.Process().children
+    until(lambda: [] if any(map(_strikes, children(recursive=True))) else ["no strikes yet"])
+    return next(filter(_strikes, children(recursive=True)))
+
+
+def _strikes(process: psutil.Process) -> bool:
+    return process.cmdline()[1:3] == ["-c", struck.PROGRAM]
 
 
 @pytest.fixture
@@ -263,8 +297,8 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
 def test_it_says_what_it_does_and_how_long_is_left(tmp_path: Path) -> None:
     path = tmp_path / "out" / "durations.json"
     first = estimate.Estimate(path)
-    assert first.line("servers", "migrations") == "1 of 4: migrations; some 15 s, 5:20 left in all on two idle cores"
-    assert "some 370 s" in estimate.Estimate(path, 2 * estimate.ITEMS).line("suite", "scenarios")
+    assert first.line("servers", "migrations") == "1 of 4: migrations; some 15 s, 4:36 left in all on two idle cores"
+    assert "some 400 s" in estimate.Estimate(path, 2 * estimate.ITEMS).line("suite", "scenarios")
     for part, seconds in (("servers", 10.0), ("suite", 100.0), ("strikes", 20.0), ("rehearsal", 30.0)):
         first.took(part, seconds)
     first.keep()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +20,7 @@ from db.errors import Failure, Refusal
 from db.servers import Server, vitals
 from db.servers.vitals import Lost, Vitals, lasting
 from harness import rehearsal
-from harness.gate import Ended, admission, due, suite
+from harness.gate import Ended, admission, due, struck, suite
 from harness.gate import parts as gate_parts
 from harness.gate.report import GatePart
 from harness.gate.run import GateOptions, run, show
@@ -229,7 +230,8 @@ def gate_with(monkeypatch: pytest.MonkeyPatch, **acts: Any) -> None:
         return tuple(parts()), {}
 
     monkeypatch.setattr(gate_parts, "run", acts.get("servers", tried))
-    monkeypatch.setattr(gate_parts, "strike", acts.get("strikes", lambda *_: GatePart("strikes", Ended.PASS, 1.0)))
+    strikes = acts.get("strikes", lambda: GatePart("strikes", Ended.PASS, 1.0))
+    monkeypatch.setattr(struck, "beside", lambda *_: nullcontext(strikes))
     monkeypatch.setattr(suite, "run", acts.get("suite", lambda *_: tuple(items())))
     monkeypatch.setattr(
         rehearsal, "rehearse", acts.get("rehearsal", lambda *_, **__: RehearsalReport("pass", engine={}))
