@@ -114,7 +114,7 @@ class MoveFigures:
 
     @property
     def window_ms(self) -> float | None:
-        """Return the seconds that the window will take: as long as the last round, and the commits beside it."""
+        """Return the ms to expect of the window: the last round, and the commits beside it. None while not known."""
         least = min((one.seconds for one in self._recent if one.written), default=None)
         return None if self.last is None or least is None else (self.last.seconds + COMMITS * least) * 1000
 
@@ -124,9 +124,9 @@ class MoveFigures:
         return [
             # The bar has the players of a copy that is under way, and their rate.
             ("copied", self._copying_text() if copying else self._whole_text()),
-            ("dirty keys", NOT_KNOWN if self.dirty is None else f"{self.dirty:,}"),
+            ("waiting", NOT_KNOWN if self.dirty is None else counted(self.dirty, "changes")),
             ("rounds", self._rounds_text()),
-            ("rows a second", f"{_rate('arriving', self.arrival)}, {_rate('applied', self.applying)}"),
+            ("rows a second", self._rates_text()),
             ("lag", NOT_KNOWN if self.lag_seconds is None else seconds_text(self.lag_seconds)),
             ("window", NOT_KNOWN if self.window_ms is None else f"some {self.window_ms:,.0f} ms to expect"),
         ]
@@ -170,7 +170,7 @@ class MoveFigures:
     def window(self) -> list[tuple[str, str]]:
         """Return the parts of the window that is over with their ms, and the moment when each had ended."""
         took = durations(self.parts_ms)
-        return [(name, f"{took[name]:,.2f} ms, until {end:,.2f}") for name, end in self.parts_ms.items()]
+        return [(name, f"{took[name]:,.1f} ms, until {end:,.1f} ms") for name, end in self.parts_ms.items()]
 
     @property
     def left(self) -> str:
@@ -196,6 +196,10 @@ class MoveFigures:
     def _copying_text(self) -> str:
         return NOT_KNOWN if self.copy is None else f"{self._bytes_text()}, {throttle_text(self.copy.share)}"
 
+    def _rates_text(self) -> str:
+        rates = {"arriving": self.arrival, "applied": self.applying}
+        return ", ".join(f"{what} {rate:,.0f}" for what, rate in rates.items() if rate is not None) or NOT_KNOWN
+
     def _rounds_text(self) -> str:
         if self.last is None:
             return "none yet"
@@ -218,7 +222,3 @@ def seconds_text(seconds: float) -> str:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
-
-
-def _rate(what: str, rate: float | None) -> str:
-    return f"{what} {NOT_KNOWN}" if rate is None else f"{what} {rate:,.0f}"

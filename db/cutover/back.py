@@ -11,7 +11,6 @@ import dataclasses
 from db.cutover import back_steps, live_checks, preflight, refusals, rollback, rollback_steps
 from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig, RunContext
-from db.cutover.live_checks import OFFLINE
 from db.cutover.move_status import MoveStatus
 from db.cutover.rollback import PUT_AWAY, ROLLBACK, SWITCH
 from db.cutover.runbook import Runbook, Step
@@ -115,7 +114,12 @@ def _check_file(context: RunContext) -> str:
     with opened(context.env.legacy.path) as source:
         (mode,) = source.connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
-        raise Refusal("a legacy file in WAL mode", f"one in {mode} mode", where=context.env.legacy.redacted, do=OFFLINE)
+        raise Refusal(
+            "a legacy file in WAL mode",
+            f"one in {mode} mode",
+            where=context.env.legacy.redacted,
+            do="Nothing was changed. Go back with the game stopped: add --offline to the same command.",
+        )
     return "it is in WAL mode"
 
 

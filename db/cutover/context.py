@@ -232,7 +232,7 @@ class RunContext:
         except OSError as error:
             if must:
                 raise
-            self.config.progress.say(f"     not recorded: {text_of(error)}")
+            self.config.progress.say(f"     a record of this run can't be written: {text_of(error)}")
 
     def begin_undo(self) -> None:
         """Record that an undo is under way, so that `status` and later runs name the command that finishes it."""

@@ -20,7 +20,7 @@ OTHERS = "other programs on the legacy file"
 NEXT_STORE = "next store"
 """The ability of a process of the service to open two stores, as /readyz lists it."""
 
-OFFLINE = "Or move with the game stopped: --offline."
+OFFLINE = "Or move with the game stopped: add --offline to the same command."
 
 
 def live_checks(context: RunContext) -> Checks:
@@ -81,4 +81,4 @@ def check_two_stores(context: RunContext) -> str:
             where=", ".join(context.env.services),
             do=f"Deploy this version of the service on the legacy file first. {OFFLINE}",
         )
-    return "every process of the service can"
+    return "every process of the service can open two"

@@ -130,7 +130,7 @@ def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
 
 
 def hold(context: RunContext) -> Facts:
-    """6: stay there for as long as people ordered it, until the go is taken."""
+    """Do step 6: stay there for as long as people ordered it, until the go is taken."""
     live = transfer_of(context)
     ready = holding.ReadyMove(
         round=lambda: live_record.of_round(context, live.round(), live.waiting),

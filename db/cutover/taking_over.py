@@ -24,7 +24,7 @@ def from_follower(context: RunContext) -> None:
     if row is None or not following.at_work(context.conn):
         return
     following.want(context.conn, context.journal.run)
-    context.config.progress.say(f"     the file is handed over by {row.process}")
+    context.config.progress.say(f"     asking for the legacy file: {row.process} has it follow")
     try:
         Retrying(
             retry=retry_if_result(lambda handed: not handed),

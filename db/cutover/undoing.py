@@ -60,7 +60,7 @@ def after(context: RunContext, runbook: Runbook, cause: BaseException) -> None:
                 f"the {context.verb} to reach its end",
                 reason,
                 where=context.env.name,
-                do=f"{_restored(context, runbook.undo[-1])} The log: {context.journal.folder}",
+                do=f"{_restored(context, runbook.undo[-1])} The journal is in {context.journal.folder}.",
             ) from cause
     context.config.signals.check()
 
@@ -140,7 +140,8 @@ def _prepare_undo(context: RunContext, inconsistent: tuple[str, ...], reason: st
     context.begin_undo()
     if inconsistent:  # Players must not wait for it: the undo opens either store without asking this fence.
         context.config.progress.say(
-            f"     the fence of Postgres is odd on {', '.join(inconsistent)}: look, once this is undone"
+            f"     the fence of Postgres is not whole on {', '.join(inconsistent)}; once this is undone:"
+            f" invoke status --env {context.env.name}"
         )
         context.journal.write("odd", "undo", tables=list(inconsistent))
     context.let_dump_end()

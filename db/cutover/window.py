@@ -71,7 +71,7 @@ class Timeline:
     marks: dict[str, float] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Begin now."""
+        """Start the clocks: players wait from now on."""
         self.began, self.since = time.time(), time.monotonic()
 
     def mark(self, name: str) -> None:

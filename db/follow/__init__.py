@@ -1,1 +1,1 @@
-"""Has the legacy file follow Postgres after a cutover, so that a rollback's window stays that of the first day."""
+"""Keeps the legacy file up to date with Postgres after a cutover, so that a rollback's window stays short."""

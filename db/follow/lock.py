@@ -64,7 +64,8 @@ def _lock(env: Environment, conn: ops.Connection) -> None:
                 "no other process that has the legacy file follow",
                 holder.process if holder else locks.owners(conn, locks.FOLLOW_LOCK),
                 where=env.target_direct.redacted,
-                do="Nothing was changed. Leave it at work, or end that process first, by Ctrl-C.",
+                do="Nothing was changed. Leave it at work. Or end it first, on its machine: Ctrl-C, or"
+                f" systemctl stop sudamr-follow@{env.name}",
             )
         time.sleep(LOOK_SECONDS)  # The holder's end is the server's to notice.
 

@@ -1,8 +1,8 @@
 """Has the legacy file follow Postgres: rounds of write-back, one after another, until it is told to end.
 
 Players come first: whatever stands in the way of a round is waited for with growing pauses, in which nothing is held;
-the log of Postgres is bounded, and where it was lost the next write-back begins anew. Everything that it knows stands
-in the two stores, so it may be killed anywhere, and run again.
+the change log of Postgres is bounded, and where it was lost the next write-back begins anew. Everything that it knows
+stands in the two stores, so it may be killed anywhere, and run again.
 """
 
 from __future__ import annotations

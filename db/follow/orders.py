@@ -14,7 +14,7 @@ from db.processes import operator
 
 @dataclass(frozen=True, slots=True)
 class FollowOrder:
-    """An order that counts. outcome: paused, resumed or stopped. changed: False if it was so already."""
+    """An order. outcome: paused, resumed or stopped. changed: False if nothing was. said: that, for people."""
 
     environment: str
     outcome: str
@@ -23,7 +23,7 @@ class FollowOrder:
 
 
 def pause(env: Environment) -> FollowOrder:
-    """Pause the rounds: the log of Postgres grows meanwhile, up to its bound."""
+    """Pause the rounds: the change log of Postgres grows meanwhile, up to its bound."""
     return _order(env, "paused", lambda conn: following.order_pause(conn, operator.name()), "pauses")
 
 
@@ -50,5 +50,15 @@ def _order(env: Environment, outcome: str, order: Callable[[ops.Connection], boo
             )
         changed = order(conn)
         work = "" if following.at_work(conn) else "; no process is at work"
-        stands = does if changed else f"{does} already, or was ordered something else"
-        return FollowOrder(env.name, outcome, changed, f"{row.process}: it {stands}{work}.")
+        if not changed:
+            said = f"Nothing was changed: {_standing(following.read(conn) or row)}{work}."
+            return FollowOrder(env.name, outcome, changed, said)
+        return FollowOrder(env.name, outcome, changed, f"{row.process}: it {does}{work}.")
+
+
+def _standing(row: following.Following) -> str:
+    """Say in a clause which order stands."""
+    if row.ordered is following.Order.NONE:
+        return "no order stands"
+    what = "a pause" if row.ordered is following.Order.PAUSE else "the end"
+    return f"{row.ordered_by} ordered {what} at {row.ordered_at}"

@@ -180,7 +180,7 @@ def sign(conn: Connection, name: str) -> None:
         conn.execute(TABLE)
         conn.execute(_GRANTS)
         conn.execute(
-            "insert into ops.follow (name, host, pid, state) values (%s, %s, %s, 'pausing')"
+            "insert into ops.follow (name, host, pid, state, reason) values (%s, %s, %s, 'pausing', 'it begins')"
             " on conflict (only_one) do update set name = excluded.name, host = excluded.host, pid = excluded.pid,"
             " since = now(), state = 'pausing', reason = 'it begins', lag = null, lines = null,"
             " ordered = nullif(ops.follow.ordered, 'stop')",

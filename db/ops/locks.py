@@ -51,7 +51,7 @@ where l.locktype = 'relation' and l.granted
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The run that holds the lock, as it signed itself. host, pid: its process; since: ISO, by the server's clock."""
+    """The run that holds the lock, as it signed itself. host, pid: its process; since: UTC, by the server."""
 
     run: str
     why: str
@@ -83,7 +83,8 @@ def runs(host: str, pid: int) -> bool:
 def holder(conn: Connection) -> Holder | None:
     """Return the run that holds the lock; None where nobody does."""
     row = conn.execute(
-        "select run, why, host, h.pid, since::text from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
+        "select run, why, host, h.pid, date_trunc('second', since at time zone 'UTC') || ' UTC'"
+        " from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
         " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
         (LOCK_CLASS, RUN_LOCK),
     ).fetchone()

@@ -29,7 +29,7 @@ def watch(_c: Context, env: str = "", once: bool = False, json: str = "") -> Non
 @task(
     help={
         "env": ENV,
-        "pause": "have the process that follows pause; the log of Postgres waits, up to its bound",
+        "pause": "have the process that follows pause; the change log grows, up to its bound",
         "resume": "have it go on",
         "stop": "have it end, and nothing follow from now on",
         "json": JSON,

@@ -201,7 +201,8 @@ def _unique(conn: sqlite3.Connection, table: SourceTable) -> tuple[tuple[tuple[s
                 "unique indexes over columns",
                 f"{name} of {table.name}, over an expression",
                 where="sqlite_master",
-                do="Capture can't tell which row it would displace. Move with the game stopped: --offline",
+                do="Capture can't tell which row it would displace. Move with the game stopped: add --offline to the"
+                " same command.",
             )
         if table.rowid is not None or tuple(row[2] for row in members) != table.primary_key:
             indexes.append(tuple((str(row[2]), str(row[4])) for row in members))

@@ -286,8 +286,8 @@ def _check(row: _Row, rebuilt: Mapping[str, Cell]) -> None:
         raise Failure(
             "every row rebuilt from the target to equal the one in the file",
             f"users row {row.position} differs in {few(wrong, 5)}",
-            do="Nothing of it was written. It is a fault of this program's: move with the game stopped (--offline), and"
-            " report it.",
+            do="Nothing of it was written. It is a defect of this program: report it. To move with the game stopped,"
+            " add --offline to the same command.",
         )
 
 

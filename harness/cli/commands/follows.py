@@ -7,6 +7,7 @@ from functools import partial
 
 from db.confirmation import Change, Confirm
 from db.console.output import INTERRUPTED, Output
+from db.counts import counted
 from db.cutover import ending
 from db.environments import Environment
 from db.follow import loop, orders, view
@@ -40,13 +41,13 @@ def follow(env: Environment, confirm: Confirm, signals: GentleSignals, out: Outp
 
 
 def show(report: FollowReport | FollowOrder, out: Output) -> None:
-    """Print what it came to."""
+    """Print what became of the order; or how the following ended, with its figures."""
     if isinstance(report, FollowOrder):
         out.say(report.said)
     else:
         lag = "" if report.most_lag is None else f", the lag at most {report.most_lag:.1f} s"
         why = f" ({report.reason})" if report.reason else ""
-        out.say(f"{report.outcome}{why}: {report.rounds:,} rounds in {report.seconds:,.0f} s{lag}.")
+        out.say(f"{report.outcome}{why}: {counted(report.rounds, 'rounds')} in {report.seconds:,.0f} s{lag}.")
     out.end(report.outcome)
 
 

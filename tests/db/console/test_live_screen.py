@@ -80,7 +80,7 @@ def test_what_is_not_known_is_never_zero() -> None:
     figures = MoveFigures()
     assert (figures.lag_seconds, figures.rates, figures.arrival, figures.window_ms) == (None, None, None, None)
     shown = dict(figures.rows())
-    assert shown["lag"] == shown["dirty keys"] == shown["window"] == "not known yet"
+    assert shown["lag"] == shown["waiting"] == shown["window"] == "not known yet"
     assert "0" not in "".join(shown.values())
 
 
@@ -191,7 +191,7 @@ def test_lines_come_each_ten_seconds_and_each_minute_in_ci(monkeypatch: pytest.M
         assert "copying: " in lines[0]
         assert "1,204 changes waiting" in lines[0]
         view.passed(PARTS)
-        assert "8.25 ms, until 14.25" in "".join(lines)
+        assert "8.2 ms, until 14.2 ms" in "".join(lines)
 
 
 def test_the_view_is_chosen_by_the_progress() -> None:
