@@ -1,4 +1,4 @@
-"""The live rollback: from Postgres to the legacy file while players play. They wait once, for some tens of ms.
+"""The live rollback: from Postgres to the legacy file while players play. They wait once, for about 0.1 s.
 
 The offline rollback (db.cutover.rollback) stays for a service that can't open two stores. It may take over from a live
 one that was not finished, since it writes everything back under its own fence.
@@ -69,7 +69,7 @@ SWITCH_AFTERWARDS = dataclasses.replace(
 INSTANT = Step(
     "R6",
     "instant",
-    "what was carried back is proven, every player",
+    "what was written back is proven, every player",
     back_steps.instant_proven,
     back_steps.prove_instant,
     checked=False,

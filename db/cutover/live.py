@@ -1,4 +1,4 @@
-"""The live cutover: from the legacy file to Postgres while players play. They wait once, for some tens of ms.
+"""The live cutover: from the legacy file to Postgres while players play. They wait once, for about 0.1 s.
 
 Its steps before the copy and after the window are those of the offline cutover (db.cutover.cutover), which stays for a
 service that can't open two stores, and as the plan's own order.
@@ -52,8 +52,8 @@ WINDOW = Step(
     live_steps.go_live,
     "POINT OF NO RETURN: from here on, invoke rollback",
     detail="**point of no return**: the file is fenced and its write lock held, the last round is applied, phase `live`"
-    " and the lift are one transaction, the file says *moved*. Players wait some tens of milliseconds; one that would"
-    " last longer than a second is opened again, and tried again after further rounds",
+    " and the lift are one transaction, the file says *moved*. Players wait about a tenth of a second; a"
+    " window that would last longer than a second is opened again, and tried again after further rounds",
     on_failure="Before the commit it undoes itself, and players played on throughout. Exit 3: see below.",
 )
 INSTANT = Step(

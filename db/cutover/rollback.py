@@ -224,6 +224,6 @@ def _require_accepted(
             where=context.env.target_direct.redacted,
             do=f"To give them up: --discard-writes --accept-loss {lost}."
             if status.returned_unknown
-            else "Leave --discard-writes out, and all of them are carried back. To give them up:"
+            else "Leave --discard-writes out, and all of them are written back. To give them up:"
             f" --discard-writes --accept-loss {lost}.",
         )

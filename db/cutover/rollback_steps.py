@@ -81,7 +81,7 @@ def require_whole_rounds(context: RunContext) -> None:
             "a legacy file that has every round of a write-back whole",
             "a part of one, which was cut off",
             where=context.env.legacy.redacted,
-            do=f"Nothing was changed. Leave --discard-writes out, and all is carried back: invoke rollback --env {env}."
+            do=f"Nothing was changed. Leave --discard-writes out, and all is written back: invoke rollback --env {env}."
             f" Or have the round ended first: invoke follow --env {env}.",
         )
 
@@ -97,7 +97,7 @@ def discard(context: RunContext, accepted: int) -> dict[str, Any]:
         raise Failure(
             f"{count(accepted, 'write')} to lose, as accepted",
             f"{lost}",
-            do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
+            do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to write all back.",
         )
     owner_check = fence_owner.of_this_game(context.owner, context.env.legacy.path)
     with turning(

@@ -1,4 +1,4 @@
-"""The window of a live cutover: the moment in which no player can write, some tens of milliseconds.
+"""The window of a live cutover: the moment in which no player can write, about a tenth of a second.
 
 The legacy file is fenced, durably, and its write lock held; the last round is applied; then phase `live` and the lift
 of Postgres's fence are one transaction, the point of no return; then the file says that it moved. Nothing here reads

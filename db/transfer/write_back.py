@@ -1,4 +1,4 @@
-"""Carry back to the legacy file what players did on Postgres: in one SQLite transaction, verified before it commits.
+"""Writes back to the legacy file what players did on Postgres: in one SQLite transaction, verified before it commits.
 
 A column is written where its rebuilt value differs from the file's; every other byte stays as it is.
 """
@@ -90,7 +90,7 @@ def write_back(
 
 
 def open_file(legacy: Path) -> sqlite3.Connection:
-    """Open the file to write what was carried back; each transaction is on disk when it has ended."""
+    """Open the file to write what comes back; each transaction is on disk when it has ended."""
     connection = sqlite_values.connect(legacy, timeout_seconds=_BUSY_SECONDS)
     connection.execute("PRAGMA synchronous=EXTRA")
     connection.execute("PRAGMA ignore_check_constraints=ON")
@@ -121,7 +121,7 @@ def writing(connection: sqlite3.Connection, where: str, pass_token: str) -> Iter
         ) from None
     except sqlite3.DatabaseError as error:
         raise Failure(
-            "the file to take what was carried back",
+            "the file to take what is written back",
             str(error),
             where=where,
             do="Nothing was written. Mend what this names, and run the same command again.",

@@ -225,7 +225,7 @@ def show(report: FollowFigures, out: Output) -> None:
     players = count(report.players, "player")
     out.table(f"{report.seconds:.0f} s of {players}, {report.rate} commands a second, {report.server}", columns, [row])
     for what, seconds in report.recoveries.items():
-        out.say(f"{what}: the lag was small again after {seconds:g} s")
+        out.say(f"{what}: the lag was below {SMALL_LAG_SECONDS:g} s after {seconds:g} s")
     for line in report.missed:
         out.say(line)
     out.say(f"verdict: {report.verdict}")

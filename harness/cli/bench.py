@@ -68,7 +68,7 @@ def bench_window(
     postgres: str = "",
     json: str = "",
 ) -> None:
-    """Measure the windows of live moves. Both ways, under load, as clients see them."""
+    """Measure the windows of live moves: both ways, under load, as clients see them."""
     from harness.bench import window
 
     judged(json, partial(window.run, players, runs, rate, postgres or None), window.show)
@@ -92,7 +92,7 @@ def bench_follow(
     postgres: str = "",
     json: str = "",
 ) -> None:
-    """Measure how far a file that follows is behind. Under load."""
+    """Measure how far a file that follows is behind: under load, to the rollback."""
     from harness.bench import follow
 
     judged(json, partial(follow.run, players, minutes, rate, postgres or None), follow.show)

@@ -113,7 +113,7 @@ def _approved(made: Mapping[str, object]) -> Iterator[str]:
 def _facts(approved: Plan) -> dict[str, str]:
     window = "none: the game is moved already"
     if approved.parts.get(RUNBOOK) == LIVE:
-        window = "some tens of milliseconds: the copy is made while players play"
+        window = "about a tenth of a second, at most one: the copy is made while players play"
     elif approved.predicted_seconds is not None:
         window = f"{approved.predicted_seconds:.0f} s predicted; refused above {approved.most_seconds:.0f} s"
     return {

@@ -28,7 +28,7 @@ class MoveOptions:
     """The options of a move in either direction."""
 
     env: str = _option(ENV, default="")
-    offline: bool = _option("stop the game for the whole copy, or the whole carrying back", default=False)
+    offline: bool = _option("stop the game for the whole copy, or the whole write-back", default=False)
     dry_run: bool = _option(DRY_RUN, default=False)
     abort: bool = _option("undo what was begun, wholly", default=False)
 
