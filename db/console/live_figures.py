@@ -120,10 +120,10 @@ class MoveFigures:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
-        copying = self.state is MoveState.COPYING
+        # The bar has the players of a copy that is under way, and their rate. A run that goes on may copy nothing.
+        copied = self._copying_text() if self.state is MoveState.COPYING else self._whole_text()
         return [
-            # The bar has the players of a copy that is under way, and their rate.
-            ("copied", self._copying_text() if copying else self._whole_text()),
+            *([] if copied == NOT_KNOWN and self.state is not MoveState.COPYING else [("copied", copied)]),
             ("waiting", NOT_KNOWN if self.dirty is None else counted(self.dirty, "changes")),
             ("rounds", self._rounds_text()),
             ("rows a second", self._rates_text()),

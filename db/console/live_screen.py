@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from db.console import layout
 from db.console.bars import LONGEST_SECONDS, Amount, TaskLine, clock, pace
 from db.console.live_figures import MoveFigures
 from db.console.live_view import CopyProgress, Dirty, LiveView, MoveState, RoundProgress, Unseen, unknown
@@ -141,7 +142,9 @@ class LiveScreen:
             table.add_row(Text(name), Text(value))
         if state is MoveState.COPYING and copy is not None:
             return Group(Text(""), TaskLine(self._amount(copy)), Text(""), table)
-        return Group(Text(""), Text(state.explained(self.figures.reason), style="bold"), table)
+        # A command in the reason stays whole: people copy it.
+        explained = layout.fold(state.explained(self.figures.reason), self._console.width)
+        return Group(Text(""), Text(explained, style="bold"), table)
 
     def _amount(self, copy: CopyProgress) -> Amount:
         """Return the bar of the copy, with the recent rate and the time left at it."""

@@ -20,6 +20,8 @@ from db.follow.figures import RoundFigures
 from db.ops.following import FollowState
 from game.printable import escaped
 
+LABELS = 10
+
 
 class FollowView(Protocol):
     """Shows what the process does. Each method returns at once."""
@@ -57,7 +59,7 @@ class Lines:
     def round(self, figures: RoundFigures) -> None:
         if time.monotonic() - self._said_at >= PLAIN_INTERVAL_SECONDS:
             self._said_at = time.monotonic()
-            self._say(f"following: {'; '.join(value for _name, value in described(figures))}")
+            self._say(f"following: {sentence(figures)}")
 
 
 class Screen:
@@ -81,9 +83,10 @@ class Screen:
 
     def _draw(self) -> None:
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style="dim")
+        table.add_column(min_width=LABELS, no_wrap=True, style="dim")
         table.add_column(overflow="fold")
-        table.add_row(Text("state"), Text(layout.fitted(escaped(self._state), self._console), style="bold"))
+        width = self._console.width - LABELS - 2
+        table.add_row(Text("state"), Text(layout.fold(escaped(self._state), width), style="bold"))
         for name, value in () if self._figures is None else described(self._figures):
             table.add_row(Text(name), Text(value))
         table.add_row(Text(""), Text("Ctrl-C ends it at the end of a round", style="dim"))
@@ -111,16 +114,28 @@ class Objects:
 
 
 def described(figures: RoundFigures) -> list[tuple[str, str]]:
-    """Return what to show of a round: names and values."""
-    took = f"the last round took {figures.seconds * 1000:.0f} ms for {counted(figures.applied, 'changes')}"
+    """Return what a table shows of a round: names and values. The window is left out while it is not known."""
     shown = [
-        ("lag", f"lag {figures.lag:.1f} s"),
-        ("waiting", f"{counted(figures.lines, 'changes')} {'waits' if figures.lines == 1 else 'wait'}"),
-        ("round", took),
+        ("lag", f"{figures.lag:.1f} s"),
+        ("waiting", counted(figures.lines, "changes")),
+        ("last round", _took(figures)),
     ]
     if figures.window_seconds is not None:
-        shown.append(("window", f"a rollback's window would take about {figures.window_seconds * 1000:.0f} ms"))
+        shown.append(("window", f"about {figures.window_seconds * 1000:.0f} ms, if a rollback came now"))
     return shown
+
+
+def sentence(figures: RoundFigures) -> str:
+    """Return the same in one line."""
+    waiting = f"{counted(figures.lines, 'changes')} {'waits' if figures.lines == 1 else 'wait'}"
+    parts = [f"lag {figures.lag:.1f} s", waiting, f"the last round took {_took(figures)}"]
+    if figures.window_seconds is not None:
+        parts.append(f"a rollback's window would take about {figures.window_seconds * 1000:.0f} ms")
+    return "; ".join(parts)
+
+
+def _took(figures: RoundFigures) -> str:
+    return f"{figures.seconds * 1000:.0f} ms for {counted(figures.applied, 'changes')}"
 
 
 @contextmanager

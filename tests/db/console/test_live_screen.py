@@ -139,6 +139,24 @@ def test_a_state_that_people_ordered_is_shown_with_its_reason_and_the_next_comma
     assert f"holding: {REASON}" in " ".join(console.file.getvalue().split())
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_command_in_a_reason_is_never_broken(width: int) -> None:
+    screen = LiveScreen(console := Console(file=io.StringIO(), width=width, color_system=None))
+    goes_on = "invoke cutover --env production --resume"
+    screen.figures.state = MoveState.PAUSED
+    screen.figures.reason = f"by anna on db-1 at 2026-01-17 02:30:00 UTC; to go on: {goes_on}"
+    console.print(screen._table())
+    assert isinstance(console.file, io.StringIO)
+    assert goes_on in console.file.getvalue()
+
+
+def test_a_run_that_copies_nothing_shows_nothing_of_a_copy() -> None:
+    figures = MoveFigures()
+    assert dict(figures.rows())["copied"] == "not known yet"
+    figures.state = MoveState.HOLDING
+    assert "copied" not in dict(figures.rows())
+
+
 def test_the_bar_has_the_recent_rate_and_the_time_left_at_it() -> None:
     amount = live_screen.RecentAmount("copying", 100, 1_100, "players", 500.0, 10.0)
     assert (amount.rate, amount.left) == ("10 players/s", "0:01:40 left")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from collections.abc import Mapping
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from db import ops
 from db.console.output import outcome
@@ -15,7 +18,7 @@ from db.cutover.runbook import LeftToGoOn
 from db.errors import Refusal
 from db.follow import orders, status
 from db.follow.figures import Prediction, RoundFigures
-from db.follow.view import Lines, Objects, described
+from db.follow.view import Lines, Objects, Screen
 from db.ops import change_log
 from db.ops.following import FollowState
 from harness.cli.commands import follows
@@ -56,7 +59,9 @@ def test_orders_before_anything_follows_are_refused_and_after_it_they_stand(worl
         follower.end()
     assert "no process is at work" in orders.resume(world.env).said
     assert orders.stop(world.env).changed
-    assert not orders.stop(world.env).changed
+    again = orders.stop(world.env)
+    assert not again.changed
+    assert " ordered the end at " in again.said
 
 
 def test_the_first_signal_ends_it_at_the_end_of_a_round(world: World) -> None:
@@ -104,13 +109,30 @@ def test_lines_come_ten_seconds_apart_and_objects_have_the_figures() -> None:
     for _round in range(3):
         shown.round(FIGURES)
     shown.state(FollowState.PAUSING, "the disk is full")
+    window = "a rollback's window would take about 24 ms"
     assert said == [
         "following",
-        f"following: {'; '.join(value for _name, value in described(FIGURES))}",
+        f"following: lag 0.4 s; 37 changes wait; the last round took 61 ms for 98 changes; {window}",
         "pausing because the disk is full",
     ]
     assert [one["state"] for one in written] == ["following", "following", "pausing"]
     assert written[1]["window_seconds"] == 0.024
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_table_fits_the_terminal_and_breaks_no_command(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        screen = Screen(console, live)
+        screen.state(FollowState.PAUSING, "anna on db-1 ordered it; invoke follow --env production --resume")
+        screen.round(FIGURES)
+        console.print(live.get_renderable())
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "invoke follow --env production --resume" in shown
+    assert "lag         0.4 s" in shown
+    assert "last round  61 ms for 98 changes" in shown
+    assert max(map(len, shown.splitlines())) <= width
 
 
 def test_a_window_that_no_round_predicts_is_not_known() -> None:
