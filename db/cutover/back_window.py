@@ -163,7 +163,7 @@ def _require_no_canaries(context: RunContext, file: sqlite3.Connection) -> None:
     if found:
         raise Failure(
             "no player of the smoke test's in the legacy file",
-            f"{found}",
+            f"{found} that an earlier one left",
             where=context.env.legacy.redacted,
             do="Players play on Postgres. Run again: the smoke test removes what an earlier one left.",
         )

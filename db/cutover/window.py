@@ -288,7 +288,7 @@ def _require_no_canaries(context: RunContext) -> None:
     if row != (0,):
         raise Failure(
             "no player of the smoke test's on Postgres",
-            f"{row and row[0]}",
+            f"{row[0] if row else 'an unknown number'} that an earlier one left",
             where=context.env.target_direct.redacted,
             do="Players play on the legacy file. Run again: the smoke test removes what an earlier one left.",
         )
