@@ -156,7 +156,7 @@ def test_raised_once_at_any_round_trip_a_code_is_tried_again_or_told_at_once(
             assert not ask(warm, command, request).replayed, name
             assert list(compare(before, read(hana))["action_receipts"].inserts) == [("hana", request)], name
         else:
-            with pytest.raises(StoreFailure, match="injected" if CASES[state] == FENCED else UNMIGRATED):
+            with pytest.raises(StoreFailure, match="fenced" if CASES[state] == FENCED else UNMIGRATED):
                 ask(warm, command, request)
             assert compare(before, read(hana)) == {}, name
             assert not ask(warm, command, request).replayed, name
@@ -200,7 +200,7 @@ def test_raised_by_the_first_message_of_a_connection_a_code_is_no_other(
             assert not ask(store, CLAIM).replayed
             assert raising.attempts == 2
         else:
-            with pytest.raises(StoreFailure, match="injected" if CASES[state] == FENCED else UNMIGRATED):
+            with pytest.raises(StoreFailure, match="fenced" if CASES[state] == FENCED else UNMIGRATED):
                 ask(store, CLAIM)
             assert not ask(store, CLAIM).replayed
 
