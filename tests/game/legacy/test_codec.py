@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from game import json_text
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import BadText, Cell
+from game.rows import Rows
 from tests.game.legacy.under_way_rows import assert_known_alike
 
 ITEM = {
@@ -86,6 +87,16 @@ def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
     } == {}
     assert_known_alike(row, decoded)
     return decoded
+
+
+def test_a_known_element_is_written_anew_where_its_item_is_worn_no_more() -> None:
+    row = a_row()
+    known = codec.known_elements(codec.decode_row(row, rowid=7).rows, row.keys())
+    decoded = codec.decode_row(row, rowid=7, known=known)
+    taken_off = Rows({**decoded.rows, "user_equipment": {}})
+    written = codec.encode_row(taken_off, ("inventory",), known=decoded.known)
+    assert written == codec.encode_row(taken_off, ("inventory",))
+    assert written != codec.encode_row(decoded.rows, ("inventory",), known=decoded.known)
 
 
 def test_a_plain_row_comes_back_and_finds_nothing() -> None:
