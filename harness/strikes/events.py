@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+HOLD = "hold"
 BESIDE = "beside"
 """The step of events of background threads: which step is under way then is chance."""
 
@@ -154,5 +155,6 @@ def selected(every: Iterable[Position]) -> Iterator[Position]:
     for position in every:
         groups[position.step, position.kind].append(position)
     for group in groups.values():
-        middle = len(group) // 2
+        # A run that is held asks now and then, so how often is chance.
+        middle = 0 if group[0].step == HOLD else len(group) // 2
         yield from (group[n] for n in sorted({0, middle, len(group) - 1} if group[0].keeps else {middle}))

@@ -222,6 +222,7 @@ class _Striking:
         case = self._case
         director = Director(case.at, case.how, self._look)
         self._world.proxy.interceptor = director
+        self._earlier = self._runs()
         run = self._run = Run(self._world, self._move.runbook, abort=self._move.abort, director=director)
         try:
             ended = self._until_struck(run, director)
@@ -243,6 +244,10 @@ class _Striking:
             self._note(Run(self._world, self._move.runbook, abort=False))
             self._follow()
         self._judge_end()
+
+    def _runs(self) -> list[str]:
+        """Return the folders of the runs that have begun: each makes its own once it has the lock."""
+        return sorted(path.name for path in (self._world.folder / "runs").glob("*"))
 
     def _watchdog_settles(self) -> None:
         """Wait for the moment that a watchdog takes after the death of its tool; an operator is not faster."""
@@ -267,6 +272,7 @@ class _Striking:
     def _stopped(self, run: Run, director: Director) -> None:
         """Let a stopped run be named, lose its sessions, and be overtaken by another run; then wake it."""
         self._players.play(MEANWHILE)
+        begun = self._move.abort or self._runs() != self._earlier  # An undo has the folder of what it undoes.
         seen = ending.look(self._world.env)
         if isinstance(seen.advice, Settled | Ends) and seen.target is not None and seen.target.holder is not None:
             self._problem(f"a stopped run holds the lock, and what is next does not say so: {seen.next}")
@@ -278,6 +284,9 @@ class _Striking:
         before = ending.look(self._world.env)
         director.release()
         self._note(run)
+        if not begun:  # There was nothing to undo, and the woken run begins: it asks its operator first.
+            self._wanted = None
+            return
         after = ending.look(self._world.env)
         if finished and isinstance(before.advice, Settled) and _stands(before) != _stands(after):
             self._problem(f"the woken run changed what was settled: {before.fences}; now {after.fences}")

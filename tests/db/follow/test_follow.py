@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from db.follow.loop import FollowConfig, follow
 from db.ops import change_log, following
 from db.ops.following import FollowState
 from db.servers import Server
+from db.transfer.live_back.session import writing_back
 from tests.db.cutover.cutover_world import World, made, proven, run_cutover, run_rollback, wait_until
 from tests.db.follow.followed import (
     differences,
@@ -45,8 +47,8 @@ def test_what_players_do_is_in_the_file_moments_later_while_it_says_moved(world:
 def test_a_second_one_is_refused_and_names_the_first(world: World) -> None:
     with in_a_process(world) as first:
         wait_for_state(world, FollowState.FOLLOWING)
-        with pytest.raises(AnotherFollows, match=f"process {first.pid}"):
-            follow(world.env, FollowConfig())
+        with on_a_thread(world) as second, pytest.raises(AnotherFollows, match=f"process {first.pid}"):
+            second.future.result(60)
         assert first.is_alive()
 
 
@@ -86,6 +88,24 @@ def test_a_live_rollback_takes_over_and_the_process_ends_when_the_game_returned(
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("returned", "open", "legacy")
     assert receipts(world, "followed") == ["followed"]
     assert "handed over" in world.journals()
+
+
+def test_the_file_is_free_once_the_row_says_that_it_was_handed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = following.hand_over
+
+    def taken_at_once(conn: ops.Connection, name: str) -> str:
+        with writing_back(world.env.legacy.path, world.owner, run="back", pass_token=secrets.token_hex(8)):
+            return hand_over(conn, name)
+
+    monkeypatch.setattr(following, "hand_over", taken_at_once)
+    with on_a_thread(world) as follower:
+        wait_for_state(world, FollowState.FOLLOWING)
+        with ops.lock(world.owner, run="back", why="rollback") as held:
+            following.want(held.conn, "back")
+            wait_for_state(world, FollowState.HANDED_OVER)
+            follower.end()
 
 
 def test_one_that_was_gone_when_the_game_returned_is_not_missed(world: World) -> None:
