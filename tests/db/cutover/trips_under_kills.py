@@ -35,6 +35,7 @@ from db.samples import seed as samples
 from db.servers import Server
 from db.servers.reaper_client import ReaperClient
 from db.snapshots import kept
+from db.transfer.live import throttle
 from game.rules.chance import Chance
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
@@ -49,8 +50,8 @@ from tests.db.cutover.cutover_world import quiet_smoke, run_cutover, run_rollbac
 from tests.db.cutover.test_server_killed import answers, crash
 from tests.fixtures.spawning import SPAWN
 
-PLAYERS, ASKING, CLIENTS = 120, 60, 3
-COMMANDS = 450
+PLAYERS, ASKING, CLIENTS = 80, 40, 4
+COMMANDS = 700
 """Of each player who asks: more than ten trips take."""
 
 PLACES = 30
@@ -298,6 +299,7 @@ def _move(
 ) -> None:
     """Run the tool; the last line of the output says how it ended."""
     sys.stdout = sys.stderr = output.open("w", buffering=1)
+    throttle.LEAST_SHARE = 1.0  # No pause for the players' sake: what is killed here need not be slow too.
     server = Server.attach(handle)
     places: list[str] = []
 
