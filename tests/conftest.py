@@ -21,4 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SEED",
         help="follow twelve remedies that the seed draws, not all",
     )
+    parser.addoption(
+        "--trips-seed",
+        type=whole(0, 2**32),
+        metavar="SEED",
+        help="the round trips under kills that this seed draws, not new ones",
+    )
     parser.addoption("--write-pages", action="store_true", help="write what the commands of a page print into it")

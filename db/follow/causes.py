@@ -8,6 +8,7 @@ import psycopg
 
 from db.errors import ToolError
 from db.follow.entering import NotYet
+from db.transfer.live_back.anew import LogOfFileGrows
 from db.transfer.live_back.session import LogLost, WritesInFlight
 from db.transfer.preconditions import TransferUnderWay
 from db.transfer.write_back import TakenOver
@@ -32,7 +33,7 @@ def reason_to_wait(error: BaseException) -> str:
     """Return why to wait, in a clause; "" if waiting does not help."""
     if isinstance(error, NotYet):
         return str(error)
-    if isinstance(error, (TakenOver, WritesInFlight, TransferUnderWay, LogLost)):
+    if isinstance(error, (TakenOver, WritesInFlight, TransferUnderWay, LogLost, LogOfFileGrows)):
         return redact(error.found)
     if isinstance(error, StoreUnavailable):
         return f"the legacy file can't be had: {error}"

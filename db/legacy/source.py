@@ -26,7 +26,7 @@ from db.legacy.opening import check_file, tidied
 from db.legacy.read_errors import unreadable
 from db.legacy.schema import Schema
 from game.legacy import codec, sqlite_values
-from game.legacy.sqlite_values import BadText, Cell, quote
+from game.legacy.sqlite_values import BadText, Cell, bind, placeholder, quote
 from game.runs import runs
 
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -138,13 +138,14 @@ class Source:
         # Without a rowid to sort by, an index that covers the columns would be read instead, in its own order.
         order = f" ORDER BY {shape.rowid}" if shape.rowid else ""
         key, values = after if after is not None else ((), ())
-        behind = f" WHERE ({', '.join(key)}) > ({', '.join('?' * len(key))})" if key else ""
+        behind = f" WHERE ({', '.join(key)}) > ({', '.join(map(placeholder, values))})" if key else ""
         if key:
             order = f" ORDER BY {', '.join(key)}"
         source = f"{quote(shape.name)}{'' if shape.rowid else ' NOT INDEXED'}{behind}{order}"
         limit = self.connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN)
         slices = [wanted[start : start + limit] for start in range(0, len(wanted), limit)]
-        cursors = [self.connection.execute(f"SELECT {', '.join(some)} FROM {source}", values) for some in slices]
+        bound = [*map(bind, values)]
+        cursors = [self.connection.execute(f"SELECT {', '.join(some)} FROM {source}", bound) for some in slices]
         if len(cursors) == 1:
             return cursors[0]
         return map(tuple, map(chain.from_iterable, zip(*cursors, strict=True)))

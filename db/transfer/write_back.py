@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from db.schema import draws
 from db.transfer import missing_players
 from db.transfer import target as targets
 from db.transfer.batches import JOURNALS
-from db.transfer.target import LegacyRow, Target, sqlite_key
+from db.transfer.target import LegacyRow, PlacedRow, Target, sqlite_key
 from db.transfer.verify import compare, differing, pairs, uncounted
 from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
@@ -54,21 +54,15 @@ class TakenOver(Refusal):
     """The file is not under the pass of this process any more: another run fenced it anew, or opened it."""
 
 
-def _nothing_more(_connection: sqlite3.Connection) -> None:
-    """Write nothing more."""
-
-
 def write_back(
     target: PostgresUrl,
     legacy: Path,
     *,
     pass_token: str,
     progress: Progress | None = None,
-    finish: Callable[[sqlite3.Connection], None] = _nothing_more,
 ) -> WriteBackCounts:
     """Make the fenced legacy file say what the database says; again is harmless.
 
-    finish: called last, in the same transaction.
     Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded, a database
     that lacks a player of the file.
     Failure: the file, read again, is not what the database says. In all of them nothing is written.
@@ -84,7 +78,6 @@ def write_back(
         carried = FileWriter(connection, snapshot, str(legacy)).run(shown)
         compare(Source(connection, str(legacy)), snapshot, shown).check()
         legacy_draws.write(connection, draws.read(snapshot.conn))
-        finish(connection)
     carried.seconds = time.monotonic() - began
     return carried
 
@@ -146,7 +139,11 @@ def without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 class FileWriter:
-    """Brings the file, whose transaction is open, to the database: every table, or one by one."""
+    """Brings the file, whose transaction is open, to the database: every table, or one by one.
+
+    A subclass may divide the writes into several transactions: it reads the file by `source`, and is told of each write
+    by `before_write` and `written`.
+    """
 
     def __init__(self, connection: sqlite3.Connection, target: Target, where: str) -> None:
         self.connection = connection
@@ -155,14 +152,26 @@ class FileWriter:
         self.carried = WriteBackCounts()
 
     def run(self, progress: Progress) -> WriteBackCounts:
-        missing_players.require_none(Source(self.connection, self.where), self.target.conn)
+        """Bring every table to the database; SQLite's own ones last, for they follow the others."""
+        missing_players.require_none(self.source(), self.target.conn)
         self._make_room()
-        source = Source(self.connection, self.where)
-        names = dict.fromkeys((*source.tables, *(statement.name for statement in self.target.schema.tables)))
+        source = self.source()
+        named = dict.fromkeys((*source.tables, *(statement.name for statement in self.target.schema.tables)))
+        names = sorted(named, key=lambda name: name.startswith("sqlite_"))
         with progress.bar("carrying back", source.count("users"), "players") as advance:
             for name in names:
                 self.table(source, name, advance if name == "users" else uncounted)
         return self.carried
+
+    def source(self) -> Source:
+        """Return the file as it is read, with its tables of now."""
+        return Source(self.connection, self.where)
+
+    def before_write(self) -> None:
+        """Do nothing: the transaction is open."""
+
+    def written(self, table: SourceTable, position: int, line: LegacyRow | None) -> None:
+        """Do nothing with a row that was written, or without a line deleted: the caller verifies all of them."""
 
     def table(self, source: Source, name: str, advance: Advance = uncounted) -> None:
         """Bring one table of the file to the database."""
@@ -176,14 +185,16 @@ class FileWriter:
 
     def _make_room(self) -> None:
         """Make the journals that the file lacks, and the columns that a command wrote and the file has no place for."""
-        source = Source(self.connection, self.where)
+        source = self.source()
         missing = [statement for statement in self.target.schema.tables if statement.name not in source.tables]
         for statement in missing:
             self.make(statement)
         if {numbering.RECEIPTS} & {*source.tables, *(statement.name for statement in missing)}:
+            self.before_write()
             numbering.add_columns(self.connection)  # The file may be older than the numbers.
         for column in self.target.added_columns():
             if column not in source.tables["users"].columns:
+                self.before_write()
                 self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
                 self.carried.added_columns.append(column)
 
@@ -197,10 +208,11 @@ class FileWriter:
                 do="Nothing was written. Correct `legacy` where it is set (invoke status --env NAME: settings): it is"
                 " the file that the game moved from.",
             )
+        self.before_write()
         self.connection.execute(str(statement.sql))
 
     def _table(self, source: Source, table: SourceTable, advance: Advance) -> None:
-        """Update in place; a row whose unique columns change is taken out first, so that two may swap theirs."""
+        """Update in place; a row whose unique columns change is written anew, so that two may swap theirs."""
         gone: list[int] = []
         wanted: set[int] = set()
         for pair in pairs(source.rows(table.name), self.target.rows(table.name)):
@@ -213,21 +225,40 @@ class FileWriter:
                 self.carried.cells += len(changed)
                 self.carried.players += table.name == "users"
                 if table.indexed.isdisjoint(changed):
+                    self.before_write()
                     update(self.connection, table, pair.position, pair.line, changed)
+                    self.written(table, pair.position, pair.line)
                 else:
                     wanted.add(pair.position)
             if pair.row is not None:
                 advance(1)
         self.carried.deleted += len(gone)
-        self._replace(table, [*gone, *wanted], wanted)
+        self._replace(table, gone, wanted)
 
     def _replace(self, table: SourceTable, gone: list[int], wanted: set[int]) -> None:
+        """Delete what goes, and write anew what is wanted, each row at once; last those whose names others had."""
         for position in gone:
+            self.before_write()
             delete(self.connection, table, position)
-        if wanted:
-            for position, row in self.target.rows(table.name):
-                if position in wanted:
-                    insert(self.connection, table, position, row)
+            self.written(table, position, None)
+        late: set[int] = set()
+        for position, row in self._rows_at(table, wanted):
+            self.before_write()
+            delete(self.connection, table, position)  # In one transaction with what comes in its place.
+            try:
+                self._insert(table, position, row)
+            except sqlite3.IntegrityError:  # Another row that is still to come has what must be unique.
+                late.add(position)
+        for position, row in self._rows_at(table, late):
+            self._insert(table, position, row)
+
+    def _rows_at(self, table: SourceTable, positions: set[int]) -> Iterator[PlacedRow]:
+        return (row for row in self.target.rows(table.name) if row[0] in positions) if positions else iter(())
+
+    def _insert(self, table: SourceTable, position: int, line: LegacyRow) -> None:
+        self.before_write()
+        insert(self.connection, table, position, line)
+        self.written(table, position, line)
 
     def _wholly(self, source: Source, table: SourceTable) -> None:
         """Compare a table whose rows have no rowid; leave it alone where all is equal, else write it anew."""
@@ -241,9 +272,10 @@ class FileWriter:
             rows_in_target += 1
         if digest_of_file.hex() == digest_of_target.hex():
             return
+        self.before_write()
         self.connection.execute(f"DELETE FROM {quote(table.name)}")
         for position, line in self.target.rows(table.name):
-            insert(self.connection, table, position, line)
+            self._insert(table, position, line)
         self.carried.deleted += rows_in_file
         self.carried.inserted += rows_in_target
 
@@ -270,10 +302,12 @@ class FileWriter:
 
     def add_line(self, table: SourceTable, line: LegacyRow) -> None:
         """Add a line to a journal of the file."""
-        insert(self.connection, table, 0, line)
+        self._insert(table, 0, line)
         self.carried.lines += 1
 
     def drop_line(self, table: SourceTable, line: LegacyRow) -> None:
         """Delete a line of a journal of the file."""
+        self.before_write()
         delete_by_key(self.connection, table, line)
+        self.written(table, 0, None)
         self.carried.deleted += 1

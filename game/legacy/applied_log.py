@@ -2,7 +2,8 @@
 
 One row in a table of its own, written in the transaction of each round: a file that is older than what Postgres has
 forgotten is then known by it. A large round is written in parts; while only some of them are in the file, the number is
-negative: n rounds and a part of another are -n - 1. Like the fence's table it is no part of the game. It goes when the
+negative: n rounds and a part of another are -n - 1. A file that everything is written into anew is that of no log, and
+has a part of its first round, until all is in it. Like the fence's table it is no part of the game. It goes when the
 file is opened.
 """
 
@@ -13,6 +14,9 @@ import sqlite3
 from game.errors import StoreFailure
 
 TABLE = "sudamr_fence_applied"
+
+NO_LOG = ""
+"""The name of the log while everything is written anew: no log has it."""
 
 _MADE = f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), log TEXT NOT NULL, rounds INTEGER NOT NULL)"
 
@@ -32,6 +36,14 @@ def note_part(conn: sqlite3.Connection) -> None:
 def has_part(conn: sqlite3.Connection) -> bool:
     """Return True if the file has a part of a round: some players as they are, and others, or their receipts, not."""
     return exists(conn) and conn.execute(f"SELECT 1 FROM main.{TABLE} WHERE rounds < 0").fetchone() is not None
+
+
+def begin_anew(conn: sqlite3.Connection) -> None:
+    """Note in the open transaction that the file follows no log, and has a part of what it will be; `write` ends that.
+
+    Raises StoreFailure as `write` does.
+    """
+    write(conn, NO_LOG, -1)
 
 
 def write(conn: sqlite3.Connection, log: str, rounds: int) -> None:

@@ -35,14 +35,18 @@ class HistoryRecorder:
         """Note the newest number of each player on the store that is being left, once it takes no more writes."""
         self._heads.append(heads)
 
+    def played_on(self, store: Store) -> None:
+        """Note the draw epoch of the store on which players play from now on, if it is another than before."""
+        epoch = self._epoch(store)
+        if epoch != self._epochs[-1]:
+            self._epochs.append(epoch)
+
     def judge(self, asked: Iterable[ClientRequest], store: Store) -> Judged:
         """Judge all that was asked since the start, by what this store has now.
 
         What is granted while this reads the players may be taken for lost: clients have to wait until it is done.
         """
-        epoch = self._epoch(store)
-        if epoch != self._epochs[-1]:
-            self._epochs.append(epoch)
+        self.played_on(store)
         histories = [
             PlayerHistory(player, start, store.read(player), tuple(heads.get(player, 0) for heads in self._heads))
             for player, start in self._starts.items()

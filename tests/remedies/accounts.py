@@ -39,6 +39,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/environments.py": (1, "tests/db/test_libpq.py"),
     "db/ops/fence.py": (3, "tests/db/ops/test_fence.py"),
     "db/transfer/missing_players.py": (1, "tests/db/transfer/live_back/test_back_rounds.py"),
+    "db/transfer/live_back/anew.py": (1, "tests/db/transfer/live_back/test_begun_anew.py"),
     "db/transfer/live_back/players.py": (1, "tests/db/transfer/live_back/test_back_rounds.py"),
     "db/transfer/live_back/session.py": (2, "tests/db/transfer/live_back/test_back_rounds.py"),
     "db/files/private.py": (4, "tests/db/files/test_files.py"),

@@ -25,6 +25,7 @@ OWN_ERRORS = {
     "db.snapshots.legacy": {"Unsound"},
     "db.snapshots.staging_schema": {"Unsound"},
     "db.transfer.live.capture": {"LogOutgrown"},
+    "db.transfer.live_back.anew": {"LogOfFileGrows"},
     "db.transfer.live_back.session": {"WritesInFlight"},
     "db.transfer.preconditions": {"TransferUnderWay"},
     "db.transfer.write_back": {"TakenOver"},

@@ -37,6 +37,21 @@ class FileTransactions:
             self.added_columns = []
             yield
 
+    @contextmanager
+    def in_parts(self) -> Iterator[None]:
+        """Commit the last part of a write-back of everything when the block ends; rolled back when the block fails."""
+        with self._stack:
+            yield
+
+    def begin_part(self) -> None:
+        """Begin a transaction in which the file follows no log and has a part of a write-back; see `in_parts`."""
+        self._begin()
+        applied_log.begin_anew(self.connection)
+
+    def end_part(self) -> None:
+        """Commit what was written since `begin_part`, durably."""
+        self._stack.close()
+
     def reread(self) -> None:
         """Read the file's tables again."""
         self.tables = dict(Source(self.connection, self.where).tables)

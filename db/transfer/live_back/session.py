@@ -18,12 +18,13 @@ from db.legacy.source import Source
 from db.ops import change_log, fence, locks
 from db.ops.change_log import Capture
 from db.transfer.live.session import FrozenProof, prove_frozen
+from db.transfer.live_back.anew import write_back_anew
 from db.transfer.live_back.file import FileTransactions
 from db.transfer.live_back.players import GIVE_PLACES
 from db.transfer.live_back.rounds import LogLost, RoundOfWriteBack, Rounds, lost
 from db.transfer.preconditions import check_homes, writing
 from db.transfer.target import Target
-from db.transfer.write_back import WriteBackCounts, write_back
+from db.transfer.write_back import WriteBackCounts
 from game.legacy import applied_log, identity
 from game.legacy import fence as legacy_fence
 from game.urls import PostgresUrl
@@ -51,7 +52,6 @@ class LiveWriteBack:
         self.run = run
         self.file = FileTransactions(path, pass_token)
         self.rounds = Rounds(conn, self.file)
-        self._pass_token = pass_token
 
     @property
     def capture(self) -> Capture | None:
@@ -63,11 +63,12 @@ class LiveWriteBack:
         return reason_to_begin_anew(self.conn, self.path, self.file.connection, self.run)
 
     def begin(self, progress: Progress | None = None) -> WriteBackCounts | None:
-        """Go on from the log alone, and return None; or begin a new log, and write everything back once.
+        """Go on from the log alone, and return None; or begin a new log, and write everything back once, in parts.
 
-        Players play on. After a cutover the file is what Postgres was at the lift, so the log leads on from there.
-        Raises Refusal if the file's fence does not name this database, and whatever `write_back` raises; Failure where
-        the log's triggers are not as they were made, or writes in flight do not end.
+        Players play on. Killed anywhere, the file says that it has a part, and the next call begins anew. After a
+        cutover the file is what Postgres was at the lift, so the log leads on from there. Raises Refusal if the file's
+        fence does not name this database, and whatever `write_back_anew` raises; Failure where the log's triggers are
+        not as they were made, or writes in flight do not end.
         """
         if self.reason_to_begin_anew() is None:
             capture = self.capture
@@ -82,13 +83,7 @@ class LiveWriteBack:
         with fence.own_pass(self.conn):
             self.conn.execute(GIVE_PLACES)
         change_log.clean(self.conn)
-        return write_back(
-            self.target,
-            self.path,
-            pass_token=self._pass_token,
-            progress=progress,
-            finish=lambda connection: applied_log.write(connection, capture.followed, 0),
-        )
+        return write_back_anew(self.target, self.file, capture.followed, progress or Silent())
 
     def round(self) -> RoundOfWriteBack:
         """Apply what changed since the last round, in a snapshot of its own, while players play.
@@ -236,6 +231,8 @@ def reason_to_begin_anew(
 def _reason_of_file(conn: ops.Connection, capture: Capture, file: sqlite3.Connection, run: str | None) -> str | None:
     followed = applied_log.read(file)
     if followed is not None:
+        if followed[0] == applied_log.NO_LOG:
+            return "a write-back of everything into the file was begun, and did not come to its end"
         if followed[0] != capture.followed and followed[0].startswith(f"{capture.log}."):
             return "another server took over, by a failover or a restore, and may lack what the file was given"
         follows = followed[0] == capture.followed and followed[1] >= capture.rounds

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
@@ -194,12 +195,15 @@ def test_a_return_that_gave_writes_up_is_finished_and_nothing_is_compared(world:
     assert receipts(world, "given-up") == []
 
 
-def test_a_file_with_a_part_of_a_round_is_opened_by_none_who_gives_writes_up(world: World) -> None:
+@pytest.mark.parametrize("note", [applied_log.note_part, applied_log.begin_anew])
+def test_a_file_with_a_part_of_a_round_is_opened_by_none_who_gives_writes_up(
+    world: World, note: Callable[[sqlite3.Connection], None]
+) -> None:
     """A player of it could have the gold of a command and lack its receipt: a retry would be granted twice."""
     assert world.act(0, "given-up").status_code == 200
     assert world.dies("before", "window", run_rollback, offline=False) == -signal.SIGKILL
     with closing(sqlite_values.connect(world.env.legacy.path)) as file:
-        applied_log.note_part(file)
+        note(file)
     with pytest.raises(Refusal, match="a part of one, which was cut off"):
         world.rollback(discard_writes=True, accept_loss=1)
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("live", "moved", "postgres")

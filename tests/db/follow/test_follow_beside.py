@@ -11,14 +11,14 @@ import pytest
 
 from db import ops
 from db.errors import Inconclusive, Refusal
-from db.follow import loop, orders
+from db.follow import loop, orders, status
 from db.ops import following
 from db.ops.following import FollowState
 from db.schema import migrate, revisions
 from db.schema.revisions import History
 from db.servers import Server
 from db.transfer.live import capture
-from game.legacy import sidecars
+from game.legacy import applied_log, sidecars, sqlite_values
 from tests.db.cutover.cutover_world import World, made, wait_until
 from tests.db.follow.followed import differences, on_a_thread, receipts, row, wait_for_receipt, wait_for_state
 from tests.fixtures.revisions import write
@@ -88,6 +88,21 @@ def test_a_reader_for_whom_the_log_of_the_file_grows_is_waited_for(
     assert differences(world) == ()
     log = sidecars.log_of(world.env.legacy.path)
     assert not log.exists() or log.stat().st_size < 1 << 20
+
+
+def test_a_file_whose_write_back_was_cut_off_is_said_to_follow_nothing_and_is_begun_anew(world: World) -> None:
+    with closing(sqlite_values.connect(world.env.legacy.path)) as file:
+        applied_log.begin_anew(file)  # As a process does that is killed before the end.
+    text = "a write-back of everything into the file was begun, and did not come to its end"
+    lines = status.described(world.env)
+    assert f"lag not known: {text}" in lines
+    assert f"a rollback now would first write everything back once, while players play: {text}" in lines
+    with on_a_thread(world) as follower:
+        wait_until(lambda: follower.view.told(FollowState.ANEW, text), 40)
+        wait_for_state(world, FollowState.FOLLOWING)
+        follower.end()
+    assert not any(text in line for line in status.described(world.env))
+    assert differences(world) == ()
 
 
 def test_a_writer_left_open_in_another_database_leaves_nothing_behind(world: World) -> None:

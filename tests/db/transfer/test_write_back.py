@@ -236,7 +236,7 @@ def test_a_player_whom_the_database_lacks_is_never_deleted_from_the_file(
     play(fenced_database, "update users set gold = gold + 1 where not held", deleted)
     with pytest.raises(Refusal, match="all 21 players of the legacy file in Postgres; found 1 missing: ") as caught:
         carry(fenced_database, source)
-    assert caught.value.do.startswith("Nothing was written.")
+    assert caught.value.do.startswith("Nothing was written")
     assert rows(source) == before
 
 
