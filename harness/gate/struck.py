@@ -75,7 +75,7 @@ def _part(process: subprocess.Popen[bytes], path: Path, log: Path) -> GatePart:
     if code:
         last = " / ".join(redact(log.read_text(errors="replace")).strip().splitlines()[-3:])
         raise Failure("strikes to their end", f"exit code {code}: {last}", where="the gate's strikes")
-    struck = load_json(path, _STRUCK, "the result of the strikes", do="Report it.")
+    struck = load_json(path, _STRUCK, "the result of the strikes", do="")
     if struck.part is None:
         raise lost(struck.lost)
     return struck.part
