@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from db import ops
 from db.ops import fence
 from db.transfer.live_back.session import LiveWriteBack
+from game.legacy import sqlite_values
 from harness.databases import Database
 from tests.db.transfer.live_back.carrying import differences, play
 from tests.db.transfer.transferring import PASS
@@ -31,9 +33,17 @@ def test_a_player_whom_a_failed_last_round_brought_keeps_his_place_when_others_c
         fence.raise_fence(conn, pass_token=PASS)
         assert live.last_round(conn).inserted == 1
     assert live.round().inserted == 0
+    place = place_of("new-m", source)
     play(fenced_database, "insert into users (id, nickname) values ('new-a', 'a')")
     live.round()
+    assert place_of("new-m", source) == place
     assert differences(fenced_database, source) == ()
+
+
+def place_of(player: str, source: Path) -> int:
+    with closing(sqlite_values.connect(source, readonly=True)) as file:
+        ((place,),) = file.execute("SELECT rowid FROM users WHERE id = ?", (player,)).fetchall()
+    return int(place)
 
 
 def test_a_player_without_a_noted_place_makes_room_for_one_who_comes_before_him(
