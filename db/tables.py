@@ -71,6 +71,8 @@ LOG_ROWS = {
 TRUNCATE = "truncate"
 LOG_PREFIX = "sudamr_log_"
 LOG_TRIGGERS = {event: f"{LOG_PREFIX}{event}" for event in (*LOG_ROWS, TRUNCATE)}
+LOG_ROW_TRIGGERS = {event: f"{LOG_PREFIX}row_{event}" for event in LOG_ROWS}
+"""Of the tables of players only, besides `LOG_TRIGGERS`."""
 
 _REQUESTS = ("action_receipts", "currency_ledger", "inventory_history")
 _WHOLE = {
@@ -91,6 +93,9 @@ LOGGED: dict[str, tuple[str, ...]] = {
 """The tables whose changes are logged, and the arguments of their triggers: the kind of a row's key, and for a table
 without players its name in the legacy file. The quarantine says which cells of a player are written back as they were.
 """
+
+ROWS_NOTED = frozenset(table for table, (kind, *_) in LOGGED.items() if kind in ("user", "player", "request"))
+"""The tables of players, whose rows are noted one by one."""
 
 FENCE_STATE = """create view fence_state as
 select
@@ -126,7 +131,8 @@ def ddl() -> list[str]:
         for table in game_tables.JOURNALS
     ]
     logs = [_log_trigger(table, event) for table in LOGGED for event in LOG_TRIGGERS]
-    return [statement for pair in (*fences, *append_only, *logs) for statement in pair] + [FENCE_STATE]
+    rows = [_log_row_trigger(table, event) for table in LOGGED if table in ROWS_NOTED for event in LOG_ROW_TRIGGERS]
+    return [statement for pair in (*fences, *append_only, *logs, *rows) for statement in pair] + [FENCE_STATE]
 
 
 def _all() -> list[str]:
@@ -144,9 +150,21 @@ def _log_trigger(table: str, event: str) -> tuple[str, str]:
     name = LOG_TRIGGERS[event]
     if event == TRUNCATE:
         return _trigger(table, name, event, "refuse_truncate")
-    arguments = ", ".join(f"'{argument}'" for argument in LOGGED[table])
+    function = "note_statement" if table in ROWS_NOTED else "note_change"
     created = (
         f"create trigger {name} after {event} on {table} referencing {LOG_ROWS[event]}"
-        f" for each statement execute function ops.note_change({arguments})"
+        f" for each statement execute function ops.{function}({_arguments(table)})"
     )
     return created, f"alter table {table} enable always trigger {name}"
+
+
+def _log_row_trigger(table: str, event: str) -> tuple[str, str]:
+    name, function = LOG_ROW_TRIGGERS[event], f"ops.note_{LOGGED[table][0]}_{event}()"
+    return (
+        f"create trigger {name} after {event} on {table} for each row execute function {function}",
+        f"alter table {table} enable always trigger {name}",
+    )
+
+
+def _arguments(table: str) -> str:
+    return ", ".join(f"'{argument}'" for argument in LOGGED[table])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from psycopg import errors
 
 from db import ops, tables
-from db.ops import schema
+from db.ops import noting
 from db.ops.schema import FENCE_LOCK
 
 LINE_BYTES = 150
@@ -31,6 +31,9 @@ LEAST_LINES = 100_000
 
 ENTRY_TIMEOUT_MS = 50
 """How long one attempt to turn the log on may wait for the writes in flight; other writes wait behind it."""
+
+_BITS = {"insert": 4, "delete": 8, "update": 16, tables.TRUNCATE: 32}
+"""Of the events of triggers, in pg_trigger."""
 
 _EXISTS = "select to_regclass('ops.change_capture') is not null"
 
@@ -174,6 +177,8 @@ def _turn_on(conn: ops.Connection, *, at_lift: bool, run: str | None = None, pee
         "at_lift": at_lift,
     }
     conn.execute(_TURN_ON, values)
+    # Whatever this transaction has written before, unnoted: from now on all is noted.
+    conn.execute("select set_config(%s, '*', true)", (noting.NOTED_SETTING,))
     return log
 
 
@@ -228,13 +233,18 @@ def lacking(conn: ops.Connection) -> list[str]:
     """
     actual = {(row[0], row[1]): tuple(row[2:]) for row in conn.execute(_TRIGGERS, (tables.LOG_PREFIX,))}
     expected = {(table, name): _trigger(table, event) for table in tables.LOGGED for event, name in _names()}
+    expected |= {
+        (table, name): _row_trigger(table, event)
+        for table in tables.ROWS_NOTED
+        for event, name in tables.LOG_ROW_TRIGGERS.items()
+    }
     wrong = [f"{name} on {table}" for (table, name), how in expected.items() if actual.get((table, name)) != how]
     wrong += [f"{name} on {table}" for table, name in actual.keys() - expected.keys()]
-    functions = {row[0]: row[1:] for row in conn.execute(_FUNCTIONS, (list(_bodies()),))}
+    functions = {row[0]: row[1:] for row in conn.execute(_FUNCTIONS, (list(_functions()),))}
     wrong += [
         f"function ops.{name}"
-        for name, body in _bodies().items()
-        if functions.get(name) != (body, True, ["search_path=pg_catalog, pg_temp"])
+        for name, (body, path) in _functions().items()
+        if functions.get(name) != (body, True, ["search_path=pg_catalog, pg_temp"] if path else None)
     ]
     return sorted(wrong)
 
@@ -245,17 +255,32 @@ def _names() -> list[tuple[str, str]]:
 
 def _trigger(table: str, event: str) -> tuple[object, ...]:
     """Return the trigger as pg_trigger has it: after (0) or before (2) a statement, with the bit of its event."""
-    bits = {"insert": 4, "delete": 8, "update": 16, tables.TRUNCATE: 32}
     if event == tables.TRUNCATE:
-        return "A", 2 + bits[event], "refuse_truncate", True, "", None, None, True
+        return "A", 2 + _BITS[event], "refuse_truncate", True, "", None, None, True
     rows = dict(re.findall(r"(old|new) table as (\w+)", tables.LOG_ROWS[event]))
-    arguments = "".join(f"{argument}\\000" for argument in tables.LOGGED[table])
-    return "A", bits[event], "note_change", True, arguments, rows.get("old"), rows.get("new"), True
+    function = "note_statement" if table in tables.ROWS_NOTED else "note_change"
+    return "A", _BITS[event], function, True, _arguments(table), rows.get("old"), rows.get("new"), True
 
 
-def _bodies() -> dict[str, str]:
+def _row_trigger(table: str, event: str) -> tuple[object, ...]:
+    """Return the trigger as pg_trigger has it: after each row (1), with the bit of its event."""
+    return "A", 1 + _BITS[event], noting.row_function(tables.LOGGED[table][0], event), True, "", None, None, True
+
+
+def _arguments(table: str) -> str:
+    return "".join(f"{argument}\\000" for argument in tables.LOGGED[table])
+
+
+def _functions() -> dict[str, tuple[str, bool]]:
+    """Return the body of each function, and whether it sets a search path: the others name every schema."""
     return {
-        "note_change": schema.NOTE_CHANGES_BODY,
-        "bound_change_log": schema.BOUND_CHANGE_LOG_BODY,
-        "refuse_truncate": schema.REFUSE_TRUNCATE_BODY,
+        **{
+            noting.row_function(kind, event): (noting.note_row_body(kind, event), False)
+            for kind in noting.KINDS
+            for event in noting.EVENTS
+        },
+        "note_statement": (noting.NOTE_STATEMENT_BODY, False),
+        "note_change": (noting.NOTE_CHANGES_BODY, True),
+        "bound_change_log": (noting.BOUND_CHANGE_LOG_BODY, True),
+        "refuse_truncate": (noting.REFUSE_TRUNCATE_BODY, True),
     }

@@ -278,5 +278,6 @@ def _look_at(conn: ops.Connection, schema: str) -> None:
 
 def _switches(conn: ops.Connection, schema: str) -> list[str]:
     names = [tables.FENCE_TRIGGER, tables.APPEND_ONLY_TRIGGER, *tables.LOG_TRIGGERS.values()]
+    names += tables.LOG_ROW_TRIGGERS.values()
     rows = conn.execute(SWITCHES, (sql.Identifier(schema).as_string(conn), names)).fetchall()
     return sorted(f"switched off: trigger {name} on {table}" for table, name, enabled in rows if enabled != "A")

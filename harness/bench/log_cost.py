@@ -98,7 +98,8 @@ def _measured(
 def _switch(owner: ops.Connection, state: str, log: str | None) -> None:
     how = "disable" if state == "without" else "enable always"
     for table in tables.LOGGED:
-        for name in tables.LOG_TRIGGERS.values():
+        rows = tables.LOG_ROW_TRIGGERS if table in tables.ROWS_NOTED else {}
+        for name in (*tables.LOG_TRIGGERS.values(), *rows.values()):
             owner.execute(f"alter table {table} {how} trigger {name}".encode())
     owner.execute("update ops.fence set log = %s", (log if state == "on" else None,))
 

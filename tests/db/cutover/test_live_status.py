@@ -27,7 +27,7 @@ RUN = "20270115_080000_abcd"
 CAPTURE = CaptureState(RUN, "log", players=20_000, waiting=1_204)
 OPEN, FENCED = FenceMark("open"), FenceMark("fenced")
 TARGET = TargetState(
-    Phase.LOADING, RUN, "id", None, None, fence=Fence.FENCED, inconsistent=(), schema="0012", rows=True
+    Phase.LOADING, RUN, "id", None, None, fence=Fence.FENCED, inconsistent=(), schema="0013", rows=True
 )
 HOLDER = Holder(RUN, "cutover", "db-1", 4711, "2027-01-15T08:00:00Z")
 

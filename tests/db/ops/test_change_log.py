@@ -9,8 +9,9 @@ import pytest
 from psycopg import errors
 
 from db import ops, tables
-from db.ops import change_log, fence, schema
+from db.ops import change_log, fence, noting, schema
 from db.schema import revisions
+from db.servers import Server
 from game.legacy.fence_schema import Owner
 from harness.databases import Database
 
@@ -97,10 +98,129 @@ def test_an_update_of_a_key_notes_both(owner: ops.Connection) -> None:
     assert [sorted(keys) for _source, keys, _requests in noted(owner)] == [["a", "c"]]
 
 
-def test_no_setting_of_the_session_switches_it_off(owner: ops.Connection, service: ops.Connection) -> None:
-    service.execute("select set_config('sudamr.noted', 'whatever', false)")
+@pytest.mark.parametrize("value", ["whatever", "*", "a", "{here}:a", "{here}:1ab"])
+@pytest.mark.parametrize("local", [False, True], ids=["session", "transaction"])
+def test_no_setting_of_a_session_leaves_out_a_row_of_many(
+    owner: ops.Connection, service: ops.Connection, value: str, local: bool
+) -> None:
     service.execute("set search_path = pg_temp, game")
-    service.execute("update users set gold = 6 where id = 'a'")
+    with service.transaction():
+        row = service.execute("select 'game:' || pg_current_xact_id()").fetchone()
+        assert row is not None
+        for name in (noting.NOTED_SETTING, f"{noting.NOTED_SETTING}_request"):
+            service.execute("select set_config(%s, %s, %s)", (name, value.format(here=row[0]), local))
+        service.execute("update users set gold = gold + 1")
+        service.execute("insert into user_stages select id, '1', 1, true, true from users")
+        service.execute("insert into action_receipts select id, 'r', 'c', 'o', 1, 1, 'c' from users")
+    assert everybody(noted(owner)) == {("a",), ("b",), ("a", "r"), ("b", "r")}
+    service.execute("update users set gold = gold + 1 where id = 'a'")
+    service.execute("insert into action_receipts values ('b', 'q', 'c', 'o', 1, 2, 'c')")
+    assert everybody(noted(owner)) == {("a",), ("b",), ("b", "q")}
+
+
+def everybody(lines: list[tuple[str, list[str], list[str] | None]]) -> set[tuple[str, ...]]:
+    """Return all players of the lines, and all requests with their players."""
+    players = {(key,) for _source, keys, _requests in lines for key in keys}
+    return players | {
+        pair for _source, keys, requests in lines if requests for pair in zip(keys, requests, strict=True)
+    }
+
+
+def test_a_statement_of_many_players_is_one_line(owner: ops.Connection, service: ops.Connection) -> None:
+    owner.execute("insert into users (id, gold) select n::text, 5 from generate_series(1, 500) n")
+    (first, many) = noted(owner)
+    assert first == ("users", ["1"], None)
+    assert len(many[1]) == 500
+    owner.execute("delete from users where id <> 'a'")
+    assert [len(keys) for _source, keys, _requests in noted(owner)] == [1, 501]
+    service.execute(
+        "insert into action_receipts select 'a', 'r' || n, 'c', 'o', 1, n, 'c' from generate_series(1, 500) n"
+    )
+    lines = noted(owner)
+    assert len(lines) == 2
+    assert len(everybody(lines)) == 501
+
+
+def test_two_parts_of_a_statement_that_are_carried_out_together_are_noted_each(owner: ops.Connection) -> None:
+    owner.execute("insert into users (id) values ('c'), ('d')")
+    owner.execute("insert into user_stages select id, '1', 1, true, true from users where id in ('a', 'b')")
+    noted(owner)
+    owner.execute(
+        "with gone as (delete from user_stages returning user_id)"
+        " insert into user_mail (user_id, id, gold)"
+        " select case user_id when 'a' then 'c' else 'd' end, 'm', 1 from gone"
+    )
+    assert everybody(noted(owner)) == {("a",), ("b",), ("c",), ("d",)}
+
+
+def test_rows_that_copy_brings_and_those_of_a_replica_are_noted(
+    owner: ops.Connection, service: ops.Connection, fenced_database: Database, server: Server
+) -> None:
+    with service.cursor().copy("copy user_stages (user_id, stage, cleared) from stdin") as copy:
+        copy.write("a\t1\tt\nb\t1\tt\n")
+    assert everybody(noted(owner)) == {("a",), ("b",)}
+    superuser = server.url(fenced_database.owner.dbname, "superuser").with_(schema=fenced_database.owner.schema)
+    with psycopg.connect(superuser.conninfo, autocommit=True) as conn:
+        conn.execute("set session_replication_role = replica")
+        conn.execute("update user_stages set rewarded = true where user_id = 'b'")
+        assert everybody(noted(owner)) == {("b",)}
+        conn.execute("delete from user_stages")
+        assert everybody(noted(owner)) == {("a",), ("b",)}
+
+
+def test_what_a_savepoint_of_many_players_takes_back_does_not_count(
+    owner: ops.Connection, service: ops.Connection
+) -> None:
+    with service.transaction():
+        with service.transaction(force_rollback=True):
+            service.execute("update users set gold = gold + 1")
+        service.execute("update users set gold = gold + 1")
+        with service.transaction():
+            service.execute("insert into action_receipts values ('a', 'r', 'c', 'o', 1, 1, 'c')")
+    assert everybody(noted(owner)) == {("a",), ("b",), ("a", "r")}
+
+
+def test_the_same_player_of_another_schema_is_noted_too(owner: ops.Connection) -> None:
+    owner.execute("create schema other")
+    owner.execute("create table other.users (like users)")
+    owner.execute("create trigger r after insert on other.users for each row execute function ops.note_user_insert()")
+    owner.execute(
+        "create trigger s after insert on other.users referencing new table as changed for each statement"
+        " execute function ops.note_statement('user')"
+    )
+    owner.execute("insert into ops.fence (schema, state, log) values ('other', 'open', 'of other')")
+    with owner.transaction():
+        owner.execute("update users set gold = gold + 1 where id = 'a'")
+        owner.execute("insert into other.users select * from users where id = 'a'")
+    rows = owner.execute("select count(distinct log), array_agg(distinct keys[1]) from ops.change_log").fetchone()
+    assert rows == (2, ["a"])
+
+
+def test_no_operator_type_or_function_of_the_session_is_called(owner: ops.Connection) -> None:
+    """The triggers of rows set no search path."""
+    owner.execute("create schema mine")
+    for name, body in (("yes", "select true"), ("no", "select false")):
+        owner.execute(f"create function mine.{name}(text, text) returns bool language sql as '{body}'".encode())
+    owner.execute("create operator mine.= (leftarg = text, rightarg = text, function = mine.yes)")
+    owner.execute("create operator mine.<> (leftarg = text, rightarg = text, function = mine.no)")
+    owner.execute("create function mine.concat(variadic text[]) returns text language sql as 'select null'")
+    owner.execute("create function mine.current_setting(text, bool) returns text language sql as 'select null'")
+    owner.execute("create domain pg_temp.text as int")
+    owner.execute("create domain pg_temp.int8 as int")
+    owner.execute("set search_path = mine, game, pg_catalog")
+    owner.execute("update users set gold = 6 where id operator(pg_catalog.=) 'a'")
+    owner.execute("update users set gold = 7")
+    owner.execute("insert into user_stages values ('b', '1', 1, true, true)")
+    owner.execute("reset search_path")
+    assert everybody(noted(owner)) == {("a",), ("b",)}
+
+
+def test_a_transaction_that_turns_the_log_on_itself_notes_from_then_on(owner: ops.Connection) -> None:
+    change_log.turn_off(owner)
+    with owner.transaction():
+        owner.execute("update users set gold = 6 where id = 'a'")
+        change_log.begin_at_lift(owner)
+        owner.execute("update users set gold = 7 where id = 'a'")
     assert noted(owner) == [("users", ["a"], None)]
 
 
@@ -113,7 +233,7 @@ def test_truncate_is_refused_and_a_pass_ends_the_log(owner: ops.Connection) -> N
     for table in tables.LOGGED:
         with pytest.raises(psycopg.DatabaseError) as caught:
             owner.execute(f"truncate {table} cascade".encode())
-        assert caught.value.sqlstate in (schema.TRUNCATE_SQLSTATE, schema.APPEND_ONLY_SQLSTATE)
+        assert caught.value.sqlstate in (noting.TRUNCATE_SQLSTATE, schema.APPEND_ONLY_SQLSTATE)
     with fence.own_pass(owner):
         owner.execute("truncate user_mail")
     capture = change_log.capture(owner)
@@ -173,9 +293,11 @@ def test_turning_it_on_waits_for_writes_that_have_seen_it_off(owner: ops.Connect
     assert (capture.on, capture.run, capture.peer, capture.at_lift) == (True, "r", "p", False)
 
 
-def test_the_revision_makes_the_functions_that_prepare_makes() -> None:
-    text = next(one.sql for one in revisions.read().revisions if one.id == "0012")
-    for body in (schema.NOTE_CHANGES_BODY, schema.BOUND_CHANGE_LOG_BODY, schema.REFUSE_TRUNCATE_BODY):
+def test_the_revisions_make_the_functions_that_prepare_makes() -> None:
+    text = "".join(one.sql for one in revisions.read().revisions if one.id in ("0012", "0013"))
+    rows = [noting.note_row_body(kind, event) for kind in noting.KINDS for event in noting.EVENTS]
+    statements = (noting.NOTE_CHANGES_BODY, noting.NOTE_STATEMENT_BODY)
+    for body in (*rows, *statements, noting.BOUND_CHANGE_LOG_BODY, noting.REFUSE_TRUNCATE_BODY):
         assert body in text
 
 
