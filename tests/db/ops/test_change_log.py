@@ -118,6 +118,19 @@ def test_no_setting_of_a_session_leaves_out_a_row_of_many(
     assert everybody(noted(owner)) == {("a",), ("b",), ("b", "q")}
 
 
+def test_a_setting_that_outlives_its_transaction_leaves_out_nothing(
+    owner: ops.Connection, service: ops.Connection
+) -> None:
+    with service.transaction():
+        service.execute("update users set gold = 6 where id = 'a'")
+        row = service.execute("select current_setting(%s)", (noting.NOTED_SETTING,)).fetchone()
+        assert row is not None
+    service.execute("select set_config(%s, %s, false)", (noting.NOTED_SETTING, row[0]))
+    noted(owner)
+    service.execute("update users set gold = 7 where id = 'a'")
+    assert everybody(noted(owner)) == {("a",)}
+
+
 def everybody(lines: list[tuple[str, list[str], list[str] | None]]) -> set[tuple[str, ...]]:
     """Return all players of the lines, and all requests with their players."""
     players = {(key,) for _source, keys, _requests in lines for key in keys}
