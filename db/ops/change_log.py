@@ -1,4 +1,4 @@
-"""The change log of Postgres: a line for each statement that changed the game's rows, written by triggers.
+"""The change log of Postgres: whose rows of the game were changed, written by triggers. See `db.ops.noting`.
 
 The log is on from the lift of a cutover until Postgres is left, so that a rollback knows what the legacy file lacks. It
 names players, requests and tables, never values. `ops.fence` says whether it is on, and which log it is; one row of
@@ -229,7 +229,8 @@ def lacking(conn: ops.Connection) -> list[str]:
     """List the triggers and functions of the log that are missing, or are otherwise than they were made.
 
     Each table of `tables.LOGGED` has exactly one trigger an event, on whatever the session's replication role is, that
-    calls the function of `ops` with its own arguments; any other trigger with the log's prefix is listed too.
+    calls the function of `ops` with its own arguments, and a table of players one more for each row; any other trigger
+    with the log's prefix is listed too.
     """
     actual = {(row[0], row[1]): tuple(row[2:]) for row in conn.execute(_TRIGGERS, (tables.LOG_PREFIX,))}
     expected = {(table, name): _trigger(table, event) for table in tables.LOGGED for event, name in _names()}
