@@ -32,10 +32,10 @@ from db.transfer.live_back.session import LiveWriteBack, LogLost, writing_back
 from db.transfer.preconditions import check_homes
 from game.legacy import sidecars
 
-ROUND_SECONDS = 1.0
-"""From the begin of a round to that of the next, unless much waits."""
+ROUND_SECONDS = 0.5
+"""From the begin of a round to that of the next, unless much waits. A change waits for this and for two rounds."""
 
-MUCH = 200
+MUCH = 50
 """So many changes wait for no pause."""
 
 LOOK_SECONDS = 0.1

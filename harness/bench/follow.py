@@ -7,6 +7,7 @@ again is measured apart. At the end the game goes back to the file.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import secrets
 import sys
@@ -31,7 +32,7 @@ from db.follow.ending_signals import GentleSignals
 from db.follow.loop import FollowConfig
 from db.follow.loop import follow as have_it_follow
 from db.follow.view import Lines
-from db.ops import change_log
+from db.ops import change_log, following
 from harness.bench.clients import Clients
 from harness.bench.samples import TargetsJudgement, Threshold, Verdict
 from harness.bench.setup import DURABLE
@@ -41,7 +42,8 @@ from harness.rehearsal.setup import RehearsalSetup, set_up
 
 MOST_LAG_SECONDS = 2.0
 SMALL_LAG_SECONDS = 1.5
-"""Rounds are a second apart: below this the file has caught up."""
+CALM_SECONDS = 2.0
+"""Where the lag is below the first for so long, the file has caught up: a long first round is followed by another."""
 
 SAMPLE_SECONDS = 0.1
 BEGIN_SECONDS = 60.0
@@ -51,8 +53,9 @@ BEGIN_SECONDS = 60.0
 class FollowFigures:
     """The figures of a run. Times in seconds, but for window_ms, which is the rollback's at the end.
 
-    most_lag, median_lag: of all samples but those after a disturbance; most_lines: that waited. recoveries: by
-    disturbance, the time until the lag was small again. refused: answers of 500 and more; dropped: without an answer.
+    most_lag, median_lag: of all samples but those after a disturbance; most_lines: that waited. most_lag_at: seconds
+    after the first sample. recoveries: by disturbance, the time until the lag was small again. refused: answers of 500
+    and more; dropped: without an answer.
     """
 
     verdict: Verdict
@@ -62,6 +65,7 @@ class FollowFigures:
     seconds: float
     samples: int
     most_lag: float
+    most_lag_at: float
     median_lag: float
     most_lines: int
     recoveries: dict[str, float]
@@ -85,13 +89,13 @@ def run(players: int, minutes: int, rate: int, kind: str | None, progress: Progr
 
 
 class _Bench:
-    """One run. Samples are (lag in seconds, lines that wait)."""
+    """One run. Samples are (lag in seconds, lines that wait, when by the monotonic clock)."""
 
     def __init__(self, setup: RehearsalSetup, rate: int, progress: Progress) -> None:
         self.setup = setup
         self.rate = rate
         self.progress = progress
-        self.samples: list[tuple[float, int]] = []
+        self.samples: list[tuple[float, int, float]] = []
         self.recoveries: dict[str, float] = {}
 
     def run(self, seconds: float) -> FollowFigures:
@@ -114,7 +118,7 @@ class _Bench:
                 self._sample(seconds / 3)
                 report = moves.roll_back(setup.environment, self._config())
         assert report.live is not None, "the rollback was live"
-        lags = sorted(lag for lag, _lines in self.samples)
+        lags = sorted(lag for lag, _lines, _at in self.samples)
         refused = sum(one.status >= 500 for one in load.answers)
         judged = TargetsJudgement.of(
             [
@@ -130,8 +134,9 @@ class _Bench:
             round(time.monotonic() - began, 1),
             len(lags),
             round(lags[-1], 3),
+            round(max(self.samples)[2] - self.samples[0][2], 1),
             round(lags[len(lags) // 2], 3),
-            max(lines for _lag, lines in self.samples),
+            max(lines for _lag, lines, _at in self.samples),
             self.recoveries,
             sum(one.granted_write for one in load.answers),
             refused,
@@ -155,14 +160,17 @@ class _Bench:
         until = time.monotonic() + seconds
         with ops.connect(self.setup.environment.target_direct, application="sudamr bench") as conn:
             while time.monotonic() < until:
-                self.samples.append(_lag(conn))
+                self.samples.append((*_lag(conn), time.monotonic()))
                 time.sleep(SAMPLE_SECONDS)  # The load plays meanwhile: these samples are what is measured.
 
     def _recover(self, what: str) -> None:
-        """Wait until the lag is small, and note how long that took. Raises Failure if it stays large."""
+        """Wait for a round and for a small lag, and note how long that took. Raises Failure if the lag stays large."""
         began = time.monotonic()
         with ops.connect(self.setup.environment.target_direct, application="sudamr bench") as conn:
-            while _lag(conn)[0] > SMALL_LAG_SECONDS or time.monotonic() - began < SMALL_LAG_SECONDS:
+            rounds, small_since = _rounds(conn), math.inf
+            while time.monotonic() - small_since < CALM_SECONDS or small_since == math.inf:
+                is_small = _lag(conn)[0] <= SMALL_LAG_SECONDS and _rounds(conn) not in (rounds, 0)
+                small_since = min(small_since, time.monotonic()) if is_small else math.inf
                 if time.monotonic() - began > BEGIN_SECONDS:
                     raise Failure(
                         f"a lag of {SMALL_LAG_SECONDS} s within {BEGIN_SECONDS:.0f} s",
@@ -170,7 +178,7 @@ class _Bench:
                         where=what,
                     )
                 time.sleep(SAMPLE_SECONDS)  # The lag is a row that the process that follows writes.
-        self.recoveries[what] = round(time.monotonic() - began, 1)
+        self.recoveries[what] = round(small_since - began, 1)
 
     def _end_sessions(self) -> None:
         """End every session of the database, as a restart of the server does."""
@@ -185,6 +193,12 @@ def _lag(conn: ops.Connection) -> tuple[float, int]:
         raise Failure("a change log that is on", "none", where=ops.place(conn))
     lines, lag = change_log.waiting(conn, capture.log)
     return lag or 0.0, lines
+
+
+def _rounds(conn: ops.Connection) -> int:
+    """Return how many rounds the process that follows has made; each process counts its own."""
+    row = following.read(conn)
+    return 0 if row is None else row.rounds
 
 
 @contextmanager
@@ -212,9 +226,10 @@ def _line(text: str) -> None:
 
 def show(report: FollowFigures, out: Output) -> None:
     """Print the report as a table, and its verdict."""
-    columns = ("most lag s", "median lag s", "most waiting", "granted", "refused", "dropped", "window ms")
+    columns = ("most lag s", "at s", "median lag s", "most waiting", "granted", "refused", "dropped", "window ms")
     row = (
         report.most_lag,
+        report.most_lag_at,
         report.median_lag,
         report.most_lines,
         report.granted,

@@ -26,6 +26,9 @@ OPENED_BUNDLES = 3
 PRESETS = ("rehearsal", "of the evening", "'a \\ name'")
 """Few players with long scripts: what shows that an order was kept grows with the square of a player's requests."""
 
+REPEATED = ("equip", "unequip", "save_preset", "apply_preset")
+"""Actions that use nothing up."""
+
 
 def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Script]:
     """Write scripts for at most that many players of the legacy file, none of them held; every second gets none."""
@@ -41,6 +44,11 @@ def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Script]:
                 if not user["held"]:
                     scripts[str(player)] = script(rows, Random(f"{seed}/{player}"))  # noqa: S311 - variety, not secrecy
     return scripts
+
+
+def repeated(script: Script) -> Script:
+    """Return the script's commands that a player may ask for again and again; nearly all of them are granted."""
+    return [command for command in script if command[0] in REPEATED]
 
 
 def script(rows: Rows, draw: Random) -> Script:

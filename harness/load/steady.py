@@ -18,6 +18,7 @@ from random import Random
 import httpx
 
 from db.web import authorities
+from harness.load import scripts
 from harness.load.scripts import Script
 
 THREADS = 24
@@ -51,6 +52,8 @@ class Answered:
 class SteadyLoad:
     """Clients that send `rate` commands a second while the context is entered. scripts: what each player asks for.
 
+    Who has come to the end of his script repeats what can be repeated.
+
     token_of: a player's bearer token. answers: of every request that has ended.
     """
 
@@ -71,6 +74,7 @@ class SteadyLoad:
         spare = max(1, len(players) // 10)
         self._spare = players[:spare]
         shares = [players[spare:][n :: self.threads] for n in range(self.threads)]
+        self._repeated = {player: scripts.repeated(script) for player, script in self.scripts.items()}
         self._run = secrets.token_hex(4)
         self._threads = [
             threading.Thread(target=self._play, args=(n, share), daemon=True) for n, share in enumerate(shares)
@@ -117,6 +121,8 @@ class SteadyLoad:
                 script = self.scripts[player]
                 action, fields = script.pop(0)
                 self._ask(web, player, f"{self._run}-{number}-{turn}", action, fields, due)
+                if not script:
+                    script.extend(self._repeated[player])
                 if script:
                     waiting.append(player)
 
