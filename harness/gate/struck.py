@@ -22,7 +22,6 @@ from db import environments
 from db.console.output import plain
 from db.errors import Failure
 from db.files import private
-from db.files.json_files import load_json
 from db.processes import children
 from db.servers import needed_secrets
 from db.servers.vitals import Lost, lost
@@ -75,7 +74,7 @@ def _part(process: subprocess.Popen[bytes], path: Path, log: Path) -> GatePart:
     if code:
         last = " / ".join(redact(log.read_text(errors="replace")).strip().splitlines()[-3:])
         raise Failure("strikes to their end", f"exit code {code}: {last}", where="the gate's strikes")
-    struck = load_json(path, _STRUCK, "the result of the strikes", do="")
+    struck = _STRUCK.validate_json(path.read_bytes())
     if struck.part is None:
         raise lost(struck.lost)
     return struck.part

@@ -10,6 +10,7 @@ import pytest
 import harness.gate
 import harness.rehearsal
 from db.console.progress import Silent
+from harness.gate.report import GatePart
 from harness.rehearsal import run as rehearsal
 from harness.rehearsal.report import PASS, RehearsalReport
 from tests.db.legacy import unusual_schemas
@@ -45,6 +46,10 @@ def test_what_the_transfer_carries_the_rehearsal_plays_on(pytestconfig: pytest.C
     assert judged.real_time_pairs > judged.across_switch > 0
 
 
+def _untried() -> GatePart:
+    raise AssertionError("the strikes were asked for")
+
+
 def test_a_gate_rehearses_offline_alone_what_can_not_be_copied_while_players_play(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +66,7 @@ def test_a_gate_rehearses_offline_alone_what_can_not_be_copied_while_players_pla
     case = next(case for case in unusual_schemas.CARRIED if case.name == "players without rowids")
     run(unusual, *case.steps)
     for legacy in (None, usual, unusual):
-        gate._Search(gate.GateOptions("test", legacy), tmp_path, Silent(), frozenset()).rehearsal()
+        gate._Search(gate.GateOptions("test", legacy), tmp_path, Silent(), frozenset(), _untried).rehearsal()
     assert asked == [
         {"offline": False, "both_ways": True},
         {"offline": False, "both_ways": True},
