@@ -252,7 +252,7 @@ def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> I
 def _of_the_commit(certificate: Certificate, checkout: CheckoutState) -> Iterator[Agreement]:
     yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
     named = few(checkout.changes, NAMED)
-    # Another gate on a tree with changes would be refused again, after four minutes.
+    # Another gate on a tree with changes would be refused again, minutes later.
     yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", checkout.clean, _CLEAN
     yield f"commit {checkout.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == checkout.commit
     head = certificate.schema_head

@@ -1,6 +1,6 @@
 """A gate from start to end: migrations and a backup, every scenario in every way, the whole move and the way back.
 
-Some four minutes on two cores. Everything runs on throwaway servers; nothing of any environment is touched.
+Some six minutes on two cores. Everything runs on throwaway servers; nothing of any environment is touched.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def run(options: GateOptions, root: Path, progress: Progress) -> GateReport:
 
 
 def _check_key(environment: str, key: str | None) -> None:
-    """Raise Refusal if the certificate could not be signed: four minutes are long to learn that it is worth nothing."""
+    """Raise Refusal if the certificate could not be signed: minutes are long to learn that it is worth nothing."""
     if key:
         certificate.signature({}, {}, key)
     elif environment not in UNSIGNED_STAGES:

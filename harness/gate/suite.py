@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from harness.gate.report_log import ReportLog
 TIMEOUT_SECONDS = 1800
 LOOK_SECONDS = 0.25
 SWEEPS = ("--faults=gate", "--races=gate")
-WORKERS = 2
+WORKERS = min(8, 2 * (os.cpu_count() or 1))
+"""Two for each core: an item waits for Postgres and for its children about as long as it works."""
+
 ITS_OWN = {"PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
 """Options that somebody set for runs of their own would narrow this one."""
 

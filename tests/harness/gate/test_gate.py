@@ -297,8 +297,8 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
 def test_it_says_what_it_does_and_how_long_is_left(tmp_path: Path) -> None:
     path = tmp_path / "out" / "durations.json"
     first = estimate.Estimate(path)
-    assert first.line("servers", "migrations") == "1 of 4: migrations; some 15 s, 4:36 left in all on two idle cores"
-    assert "some 400 s" in estimate.Estimate(path, 2 * estimate.ITEMS).line("suite", "scenarios")
+    assert first.line("servers", "migrations") == "1 of 4: migrations; some 15 s, 5:36 left in all on two idle cores"
+    assert "some 510 s" in estimate.Estimate(path, 2 * estimate.ITEMS).line("suite", "scenarios")
     for part, seconds in (("servers", 10.0), ("suite", 100.0), ("strikes", 20.0), ("rehearsal", 30.0)):
         first.took(part, seconds)
     first.keep()
