@@ -18,11 +18,12 @@ from db import ops
 from db.errors import Inconclusive
 from db.legacy.source import opened
 from db.ops.following import FollowState
-from db.schema import migrate, revisions
+from db.schema import drift, migrate, revisions
 from db.schema.revisions import History
 from db.servers import Server
 from db.snapshots import kept
 from game.legacy import sidecars, sqlite_values
+from game.urls import PostgresUrl
 from tests.db.cutover.cutover_world import World, made
 from tests.db.follow.followed import Follower, on_a_thread, receipts, wait_for_receipt, wait_for_state
 from tests.fixtures.revisions import write
@@ -83,9 +84,16 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Histo
     def become_newer() -> History:
         write(tmp_path / "more", NEXT, *REVISION)
         monkeypatch.setattr(revisions, "read", partial(revisions.read, tmp_path / "more"))
+        monkeypatch.setattr(migrate, "drift", drift_of_newer)
         return revisions.read()
 
     return become_newer
+
+
+def drift_of_newer(direct: PostgresUrl) -> list[str]:
+    """Return what differs from the newer version's revisions: its tables have the column that the last one adds."""
+    with ops.connect(direct) as conn:
+        return drift.since(conn, direct.schema, revisions.read().revisions)
 
 
 def trip(world: World, number: int, newer: Callable[[], History] | None = None) -> None:
