@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -12,6 +15,7 @@ from db.schema import drift, migrate, revisions
 from db.servers import Server
 from game import tables as game_tables
 from harness.databases import Database
+from tests.fixtures.revisions import history, write
 
 
 @pytest.mark.plan(4)
@@ -187,3 +191,16 @@ def test_a_schema_that_is_not_there_is_missing_wholly(fenced_database: Database)
 def test_a_role_that_may_not_look_is_refused(fenced_database: Database) -> None:
     with pytest.raises(Refusal, match="the owner of the database"):
         drift.drift(fenced_database.service)
+
+
+def test_a_server_that_ends_meanwhile_is_no_fault_of_a_revision(fenced_database: Database, tmp_path: Path) -> None:
+    number = f"{int(migrate.head()) + 1:04}"
+    write(tmp_path / "more", number, "select pg_terminate_backend(pg_backend_pid())")
+    with ops.connect(fenced_database.owner) as conn, pytest.raises(psycopg.OperationalError, match="terminating"):
+        drift.since(conn, fenced_database.owner.schema, history(tmp_path / "more").revisions)
+    write(tmp_path / "more", number, "select 1 from no_such_table")
+    with (
+        ops.connect(fenced_database.owner) as conn,
+        pytest.raises(Refusal, match=f"{number}_what_it_does.py: expected"),
+    ):
+        drift.since(conn, fenced_database.owner.schema, history(tmp_path / "more").revisions)
