@@ -184,12 +184,15 @@ class Trips:
         return "killed" if tool.exitcode == -signal.SIGKILL else lines[-1]
 
     def _next(self, verb: str) -> bool:
-        """Read what `status` says, until it names the move or its undoing. Return True if the move may be undone."""
+        """Read what `status` says, until it names the move or its undoing, or says that none is under way.
+
+        Return True if the move may be undone. A tool that is killed at its very end has made it.
+        """
         said: list[str] = []
 
         def names_the_move() -> bool:
             said.append(self._status())
-            return f"invoke {verb} " in said[-1]
+            return f"invoke {verb} " in said[-1] or "no move is under way" in said[-1]
 
         try:
             wait_until(names_the_move, 60)
