@@ -30,7 +30,6 @@ from db.schema import migrate, revisions
 from db.schema.revisions import History
 from db.transfer.live_back.session import LiveWriteBack, LogLost, writing_back
 from db.transfer.preconditions import check_homes
-from game.legacy import sidecars
 
 ROUND_SECONDS = 0.5
 """From the begin of a round to that of the next, unless much waits. A change waits for this and for two rounds."""
@@ -314,17 +313,10 @@ class _Follower:
 
     def _require_bounded_log(self) -> None:
         """Raise NotYet while another process reads the file for so long that its write-ahead log grows."""
-        log = sidecars.log_of(self.env.legacy.path.resolve())
-        size = log.stat().st_size if log.exists() else 0
-        if size > MOST_LOG_BYTES and not self._back_on_disk():
+        assert self._back is not None
+        if size := self._back.file.log_beyond(MOST_LOG_BYTES):
             users = entering.users(self.env.legacy.path)
             raise NotYet(f"another process reads the legacy file for long, and its -wal has {size >> 20} MB; {users}")
-
-    def _back_on_disk(self) -> bool:
-        """Bring the write-ahead log into the file, and empty it. False if a reader is in the way."""
-        assert self._back is not None
-        (busy, _pages, _moved) = self._back.file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
 
     def _check_elsewhere(self) -> None:
         """Raise _Elsewhere where a long write-back is to end."""

@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from db.console.progress import Progress
 from db.errors import Failure
@@ -23,7 +22,7 @@ from db.transfer.live_back.players import require_equal
 from db.transfer.target import LegacyRow, Target
 from db.transfer.verify import compare, differing
 from db.transfer.write_back import FileWriter, WriteBackCounts
-from game.legacy import applied_log, sidecars
+from game.legacy import applied_log
 from game.legacy import draws as legacy_draws
 from game.legacy.sqlite_values import Cell, bind, placeholder, quote
 from game.urls import PostgresUrl
@@ -113,13 +112,7 @@ class PartWriter(FileWriter):
             yield from (f"{table.name} row {position}, {one}" for one in differing(table.columns, row, line))
 
     def _require_bounded_log(self) -> None:
-        path = Path(self.where)
-        log = sidecars.log_of(path.resolve())
-        size = log.stat().st_size if log.exists() else 0
-        if size <= MOST_LOG_BYTES:
-            return
-        (busy, _pages, _moved) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
+        if size := self._file.log_beyond(MOST_LOG_BYTES):
             raise LogOfFileGrows(
                 f"the file's write-ahead log to stay below {MOST_LOG_BYTES >> 20} MB",
                 f"{size >> 20} MB of it, since another process reads the legacy file for long",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from db.legacy.source import Source, SourceTable, table_of
 from db.transfer.write_back import open_file, writing
-from game.legacy import applied_log
+from game.legacy import applied_log, sidecars
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import quote
 
@@ -61,6 +61,18 @@ class FileTransactions:
         applied_log.note_part(self.connection)
         self._stack.close()
         self._begin()
+
+    def log_beyond(self, most_bytes: int) -> int:
+        """Return the size of the file's write-ahead log if it is larger, and can't be brought back and emptied; else 0.
+
+        Another process that reads the file is in the way then.
+        """
+        log = sidecars.log_of(Path(self.where).resolve())
+        size = log.stat().st_size if log.exists() else 0
+        if size <= most_bytes:
+            return 0
+        (busy, _pages, _moved) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return size if busy else 0
 
     def source(self) -> Source:
         """Return the file as the open transaction sees it."""
