@@ -99,7 +99,8 @@ class SteadyLoad:
             player = next(kinds)
             script = self.scripts[player]
             action, fields = (READS, {}) if n % 3 == 0 or not script else script.pop(0)
-            thread = threading.Thread(target=self._once, args=(player, f"burst-{n}", action, fields, sent), daemon=True)
+            key = f"burst-{len(self._bursts)}"  # Another burst's keys would be answered from its receipts.
+            thread = threading.Thread(target=self._once, args=(player, key, action, fields, sent), daemon=True)
             self._bursts.append(thread)
             thread.start()
         sent.wait(ANSWER_SECONDS)

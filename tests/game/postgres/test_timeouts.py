@@ -25,7 +25,7 @@ from game.errors import StoreUnavailable, TryAgain
 from game.legacy.store import LegacyStore
 from game.postgres.store import CONNECTION, PostgresStore, Timeouts
 from game.rules.commands import ClaimMail
-from game.service.child import _timeouts
+from game.service.serving import _timeouts
 from game.settings import Settings
 from game.urls import PostgresUrl
 from tests.db.target.test_server_settings import HOSTILE

@@ -1,0 +1,141 @@
+"""What a process of the service does: it loads, says so, and serves once its supervisor tells it to."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from dataclasses import replace
+
+from pydantic import SecretStr
+
+from game import settings
+from game.errors import BadSettings, StoreFailure, StoreLacks
+from game.postgres.store import Timeouts
+from game.service import reports
+from game.service.app import create_app
+from game.service.connections import Door
+from game.service.descriptors import PRIVATE_CONNECTIONS, most_connections
+from game.service.limits import Limits
+from game.service.logs import configure_logs, logger
+from game.service.metrics import Metrics
+from game.service.pair import ProbedStore, StorePair
+from game.service.process import LOADED, SERVE
+from game.service.revocations import Revocations
+from game.service.server import GRACE_SECONDS, UvicornServer, server
+from game.service.tokens import Rules
+from game.settings import Settings
+from game.stores import open_probe, open_store
+from game.unit_of_work import Store
+
+
+def serve(public: socket.socket, private: socket.socket, says: int) -> int:
+    """Load, say LOADED on the descriptor, and serve on the two listeners until SIGTERM; the exit code."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
+    configure_logs()
+    try:
+        now = settings.load()
+        reports.start(now)
+        serving = _server(now, public.getsockname()[1], private.getsockname()[1])
+    except (BadSettings, StoreLacks) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    gc.freeze()  # All of this stays: a collection that looked at it would stop every request for a tenth of a second.
+    gc.enable()
+    os.write(says, LOADED)
+    os.close(says)
+    if os.read(sys.stdin.fileno(), 1) != SERVE:
+        return 1
+    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    serving.run(sockets=[public, private])
+    reports.flush()
+    return 0
+
+
+def _server(now: Settings, public: int, private: int) -> UvicornServer:
+    """Return the server for the two ports. Raises BadSettings, StoreLacks."""
+    metrics = Metrics()
+    try:
+        most = most_connections(now.connections, _pools(now))
+    except ValueError as error:
+        raise BadSettings(f"CONNECTIONS: {error}") from None
+    if most < now.connections:
+        logger().warning("fewer_connections", wanted=now.connections, most=most)
+    limits = Limits(now.request_timeout_seconds, now.send_timeout_seconds)
+    doors = {
+        public: Door(most, private=False, metrics=metrics, limits=limits),
+        private: Door(PRIVATE_CONNECTIONS, private=True, metrics=metrics, limits=limits),
+    }
+    first = _side(now, now.database_url, metrics)
+    _require_columns(first.store)
+    following = _side(now, now.database_url_next, metrics) if now.database_url_next else None
+    app = create_app(
+        StorePair(first, following) if following else first.store,
+        chance_secret=now.chance_secret.get_secret_value(),
+        token_secret=now.token_secret.get_secret_value(),
+        token_rules=_token_rules(now),
+        operator_token=now.operator_token.get_secret_value() if now.operator_token else None,
+        pool_size=now.pool_size,
+        hold_seconds=now.hold_ms / 1000,
+        metrics=metrics,
+        report=reports.report,
+    )
+    return server(app, doors)
+
+
+def _side(now: Settings, url: SecretStr, metrics: Metrics) -> ProbedStore:
+    """Return the store at the URL, and the one with which it is asked; nothing has connected to either yet."""
+    text = url.get_secret_value()
+    return ProbedStore(
+        open_store(text, pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics), open_probe(text)
+    )
+
+
+def _pools(now: Settings) -> int:
+    """Return how many connections to stores the process may have; of two stores each has one more, for its probe."""
+    return now.pool_size if now.database_url_next is None else 2 * (now.pool_size + 1)
+
+
+def _require_columns(store: Store) -> None:
+    """Raise StoreLacks if the store lacks a column. The restart fails, and the old processes go on serving."""
+    try:
+        lacks = store.status().lacks
+    except StoreFailure:
+        # The store does not answer now. Readiness makes the same check later.
+        return
+    if lacks:
+        raise StoreLacks(lacks)
+
+
+def _token_rules(now: Settings) -> Rules:
+    """Return how long tokens are good. Raises BadSettings if the file of revoked ones can't be read."""
+    until = now.undated_tokens_until
+    rules = Rules(
+        lifetime_ms=now.token_lifetime_seconds * 1000,
+        previous_secret=now.previous_token_secret.get_secret_value() if now.previous_token_secret else None,
+        undated_until_ms=int(until.timestamp() * 1000) if until else 0,
+    )
+    return replace(rules, revoked_ms=Revocations(now.revoked_tokens)) if now.revoked_tokens else rules
+
+
+def _timeouts(now: Settings) -> Timeouts:
+    return Timeouts(
+        statement_ms=now.statement_timeout_ms,
+        lock_ms=now.lock_timeout_ms,
+        idle_in_transaction_ms=now.idle_in_transaction_timeout_ms,
+        connect_seconds=now.connect_timeout_seconds,
+        pool_seconds=now.pool_timeout_seconds,
+    )
+
+
+def _end_with_the_supervisor() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    late = threading.Timer(GRACE_SECONDS, os._exit, (1,))
+    late.daemon = True
+    late.start()
+    os.kill(os.getpid(), signal.SIGTERM)
