@@ -53,7 +53,7 @@ class Guarded:
 
     verb: of the move; in the window of a rollback the file is opened only once Postgres says returned, and a tool that
     dies before that leaves Postgres open. longest_seconds: the watchdog ends a tool that writes nothing for so long
-    inside a window.
+    inside a window. tool: the process that writes.
     """
 
     env: Environment
@@ -61,6 +61,7 @@ class Guarded:
     owner: Owner
     verb: str = "cutover"
     longest_seconds: float = field(default_factory=lambda: LONGEST_SECONDS)
+    tool: int = field(default_factory=os.getpid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +112,13 @@ def main() -> int:
     """Wait on the pipe; return 0 once all is settled, 3 if it can't be."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    tool = os.getppid()
-    guarded: Guarded = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by the tool that started this process
-    sys.stdout.buffer.write(READY)
-    sys.stdout.flush()
+    try:
+        guarded: Guarded = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by the tool that started this process
+        os.write(1, READY)
+    except (EOFError, pickle.UnpicklingError, BrokenPipeError):  # The tool is gone; it waits for READY to begin.
+        return 0
     last = OVER
-    while message := _next_message(None if last == OVER else guarded.longest_seconds, tool):
+    while message := _next_message(None if last == OVER else guarded.longest_seconds, guarded.tool):
         last = message
     if last == OVER:
         return 0
