@@ -13,6 +13,7 @@ from psycopg import sql
 
 from db import environments
 from db.errors import Refusal
+from db.servers import scram
 from db.servers.binaries import Local
 from db.servers.embedded import WHEELS, Embedded
 from db.servers.external import External, grant_logins
@@ -182,17 +183,19 @@ def _furnish(info: ServerInfo, settings: Mapping[str, str]) -> ServerInfo:
     asked = SHARED if info.kind == "url" else {**THROWAWAY, **settings}
     with server.admin() as conn:
         version = prove(conn, asked)
-        _make_role(conn, info.logins["owner"], "CREATEDB")
-        _make_role(conn, info.logins["service"])
+        # Of a server that others use too, the server itself is told the password.
+        kept = str if info.kind == "url" else scram.quick
+        _make_role(conn, info.logins["owner"], kept, "CREATEDB")
+        _make_role(conn, info.logins["service"], kept)
         if info.kind == "url":
             grant_logins(conn, info)
     return replace(info, version=version)
 
 
-def _make_role(conn: psycopg.Connection, login: Login, rights: str = "") -> None:
+def _make_role(conn: psycopg.Connection, login: Login, kept: Callable[[str], str], rights: str = "") -> None:
     query = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
         sql.Identifier(login.user),
         sql.SQL(rights),
-        sql.Literal(login.password),
+        sql.Literal(kept(login.password)),
     )
     conn.execute(query)

@@ -51,7 +51,7 @@ from tests.db.cutover.test_server_killed import answers, crash
 from tests.fixtures.spawning import SPAWN
 
 PLAYERS, ASKING, CLIENTS = 80, 40, 4
-COMMANDS = 700
+COMMANDS = 1_100
 """Of each player who asks: more than ten trips take."""
 
 PLACES = 30
