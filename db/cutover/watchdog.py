@@ -115,7 +115,7 @@ def main() -> int:
     try:
         guarded: Guarded = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by the tool that started this process
         os.write(1, READY)
-    except (EOFError, pickle.UnpicklingError, BrokenPipeError):  # The tool is gone; it waits for READY to begin.
+    except (EOFError, pickle.UnpicklingError, BrokenPipeError):  # The tool is gone, and begins nothing before READY.
         return 0
     last = OVER
     while message := _next_message(None if last == OVER else guarded.longest_seconds, guarded.tool):

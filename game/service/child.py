@@ -14,7 +14,7 @@ import sys
 def main() -> int:
     """Serve until SIGTERM; the exit code."""
     gc.disable()  # Nothing of what is loaded is garbage; to look for some takes a fifth of the time.
-    from game.service import serving  # noqa: PLC0415  # loaded after that
+    from game.service import serving  # noqa: PLC0415  # it loads everything else
 
     *listeners, says = map(int, sys.argv[1:])
     public, private = (socket.socket(fileno=listener) for listener in listeners)
