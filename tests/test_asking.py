@@ -18,6 +18,7 @@ import pytest
 
 import tasks
 from db import environments, ops, snapshots
+from db.cutover import back, live
 from db.cutover import cutover as the_cutover
 from db.cutover import rollback as the_rollback
 from db.schema import migrate
@@ -106,6 +107,12 @@ ANSWERS: list[tuple[str | BaseException, int]] = [
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2),
     (KeyboardInterrupt(), 130),
 ]
+RUNBOOKS = [
+    (the_cutover, "CUTOVER"),
+    (live, "LIVE_CUTOVER"),
+    (the_rollback, "ROLLBACK"),
+    (back, "LIVE_ROLLBACK"),
+]
 DRY = {"cutover": "dry_run", "rollback": "dry_run", "migrate": "sql", "prepare": "sql"}
 
 
@@ -193,7 +200,7 @@ def test_what_changes_asks_before_its_first_change(
     name: str,
     options: Options,
 ) -> None:
-    for module, runbook in ((the_cutover, "CUTOVER"), (the_rollback, "ROLLBACK")):  # No move is under way here.
+    for module, runbook in RUNBOOKS:  # No move is under way here.
         monkeypatch.setattr(module, runbook, replace(getattr(module, runbook), refuse_abort=lambda *_: None))
     given, before = options(prepared), prepared.digest()
     for answer, code in ANSWERS:
