@@ -27,6 +27,7 @@ HOMES = {
     INSERTS: {
         "game/legacy/sqlite_values.py": "the home, for SQLite",
         "db/ops/statements.py": "the home, for Postgres",
+        "game/postgres/statements.py": "the save of a command, many rows and parts in one statement",
         "game/legacy/fence_schema.py": "the fence's own table, its name a constant",
         "game/legacy/fence.py": "a try of a fenced table, without values",
         "game/legacy/draws.py": "a table of ours, its name a constant",

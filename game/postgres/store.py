@@ -1,7 +1,7 @@
 """The Postgres store. A command costs five round trips: BEGIN, lock, load, save, COMMIT.
 
-Its SQL is compiled once for each set of tables to load and each shape of changes to save (see
-`game.postgres.statements`): to build and compile it anew took longer than the server takes to carry it out.
+Its SQL is made once for each set of tables to load and each shape of changes to save (see `game.postgres.statements`):
+to build and compile it anew took longer than the server takes to carry it out.
 
 The lock is a statement of its own: what is read together with it is read as of before the wait for it. A fence that
 closes after it lets the command go no further than to save, which it refuses.
@@ -150,14 +150,19 @@ class PostgresStore:
 
     def _select(self, player: str, wanted: Sequence[sa.Table], *, open_only: bool = False) -> Rows | None:
         """Read these tables. open_only: raise Fenced for a fenced store, which may no longer have the newest state."""
-        columns = [statements.array(table, table.c[_owner(table)] == player).label(table.name) for table in wanted]
+        statement = statements.state(tuple(table.name for table in wanted))
         with self.begin() as unit:
-            row = unit.connection.execute(sa.select(FENCE.c.state, *columns)).one()
-        if row.state == "moved":
+            fence, *selected = unit.connection.exec_driver_sql(statement.sql, {"player": player}).one()
+        if fence == "moved":
             raise Moved(MOVED)
-        if open_only and row.state != "open":
-            raise Fenced(row.state)
-        rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in wanted})
+        if open_only and fence != "open":
+            raise Fenced(fence)
+        rows = Rows(
+            {
+                name: _records(tables.BY_NAME[name], records)
+                for name, records in zip(statement.tables, selected, strict=True)
+            }
+        )
         return rows if rows["users"] else None
 
     def status(self) -> StoreStatus:
@@ -191,6 +196,7 @@ class PostgresStore:
         """
         for command in Command.__subclasses__():
             statements.load(command.tables)
+        statements.state(tuple(table.name for table in tables.PLAYER_STATE))
         nobody = {"player": "", "request_id": "", "other_form": ""}
         everything = statements.load(tuple(table.name for table in tables.PLAYER_STATE if table is not tables.users))
         with ExitStack() as held:
@@ -275,10 +281,6 @@ def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
 def _connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> session.Connection:
     """Connect for the pool by `session.connect`: a pooler may refuse the `options` that the pool would send."""
     return session.connect(parameters)
-
-
-def _owner(table: sa.Table) -> str:
-    return "id" if table is tables.users else "user_id"
 
 
 def _records(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:

@@ -1,24 +1,67 @@
-"""One process of the service: `python -m game.service.child LISTENER PRIVATE SAYS`, descriptors from its supervisor.
+"""One process of the service: `python -m game.service.child LISTENER PRIVATE SAYS BESIDE`.
 
-It loads, says so on SAYS, and serves on LISTENER and PRIVATE as soon as its standard input tells it to.
-When that closes, however the supervisor died, the process ends too.
+The first three are descriptors from its supervisor; BESIDE is 1 if another process serves meanwhile, else 0. It loads,
+says so on SAYS, and serves on LISTENER and PRIVATE as soon as its standard input tells it to. When that closes, however
+the supervisor died, the process ends too.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from game.service.server import UvicornServer
+
+NICENESS = 5
+"""Of the thread that loads beside others: the kernel gives each of theirs some three times the processor then, so that
+loading comes to its end on a machine that has no processor to spare.
+"""
 
 
 def main() -> int:
     """Serve until SIGTERM; the exit code."""
     gc.disable()  # Nothing of what is loaded is garbage; to look for some takes a fifth of the time.
-    from game.service import serving  # noqa: PLC0415  # it loads everything else
-
-    *listeners, says = map(int, sys.argv[1:])
+    *listeners, says, beside = map(int, sys.argv[1:])
     public, private = (socket.socket(fileno=listener) for listener in listeners)
-    return serving.serve(public, private, says)
+
+    def load() -> UvicornServer | None:
+        from game.service import serving  # noqa: PLC0415  # it loads everything else
+
+        return serving.load(public, private, warm=bool(beside))
+
+    loaded = behind_others(load) if beside else load()
+    if loaded is None:
+        return 2
+    from game.service import serving  # noqa: PLC0415  # it is there by now
+
+    return serving.serve(loaded, [public, private], says)
+
+
+def behind_others(load: Callable[[], UvicornServer | None]) -> UvicornServer | None:
+    """Return what the function returns; it runs on a thread of its own, whose lower priority ends with it.
+
+    Of a process it could not be raised again without rights. Only Linux has priorities of threads.
+    """
+    loaded: list[UvicornServer | None] = []
+
+    def perform() -> None:
+        if sys.platform == "linux":
+            with suppress(OSError):  # A sandbox may forbid it: it is loaded all the same.
+                thread = threading.get_native_id()
+                os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+        loaded.append(load())
+
+    loading = threading.Thread(target=perform, name="loading")
+    loading.start()
+    loading.join()
+    return loaded[0] if loaded else None
 
 
 if __name__ == "__main__":

@@ -26,13 +26,16 @@ SERVE = b"S"
 
 
 class Process:
-    """A process that will serve on the two listeners, public and private, which stay the supervisor's."""
+    """A process that will serve on the two listeners, public and private, which stay the supervisor's.
 
-    def __init__(self, listeners: tuple[socket.socket, socket.socket]) -> None:
+    beside: others serve while it loads, and come first.
+    """
+
+    def __init__(self, listeners: tuple[socket.socket, socket.socket], *, beside: bool = False) -> None:
         self.since = time.monotonic()
         self._message, says = os.pipe()
         numbers = (*(listener.fileno() for listener in listeners), says)
-        command = [sys.executable, "-m", "game.service.child", *map(str, numbers)]
+        command = [sys.executable, "-m", "game.service.child", *map(str, (*numbers, int(beside)))]
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=numbers, bufsize=0)
         finally:
@@ -84,6 +87,11 @@ def end(processes: list[Process]) -> list[Process]:
     """End them all at once, so that it takes as long as the slowest; those that had to be killed."""
     for process in processes:
         process.terminate()
+    return ended(processes)
+
+
+def ended(processes: list[Process]) -> list[Process]:
+    """Wait for the ends of those that were told to end; those that had to be killed."""
     deadline = time.monotonic() + END_SECONDS
     killed = [process for process in processes if not process.wait(deadline)]
     for process in processes:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import SecretStr
@@ -22,7 +23,7 @@ from game.service.descriptors import PRIVATE_CONNECTIONS, most_connections
 from game.service.limits import Limits
 from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
-from game.service.pair import ProbedStore, StorePair
+from game.service.pair import CAN_NOT_ASK, ProbedStore, StorePair
 from game.service.process import LOADED, SERVE
 from game.service.revocations import Revocations
 from game.service.server import GRACE_SECONDS, UvicornServer, server
@@ -32,18 +33,25 @@ from game.stores import open_probe, open_store
 from game.unit_of_work import Store
 
 
-def serve(public: socket.socket, private: socket.socket, says: int) -> int:
-    """Load, say LOADED on the descriptor, and serve on the two listeners until SIGTERM; the exit code."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
+def load(public: socket.socket, private: socket.socket, *, warm: bool) -> UvicornServer | None:
+    """Load all that serving needs, by the settings; None after a line on standard error if those won't do.
+
+    warm: open every connection to the store too, since players come at once, as they do after a restart.
+    """
     configure_logs()
     try:
         now = settings.load()
         reports.start(now)
-        serving = _server(now, public.getsockname()[1], private.getsockname()[1])
+        return _server(now, public.getsockname()[1], private.getsockname()[1], warm=warm)
     except (BadSettings, StoreLacks) as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return None
+
+
+def serve(loaded: UvicornServer, sockets: list[socket.socket], says: int) -> int:
+    """Say LOADED on the descriptor, and serve on the listeners, once told to, until SIGTERM; the exit code."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
     gc.freeze()  # All of this stays: a collection that looked at it would stop every request for a tenth of a second.
     gc.enable()
     os.write(says, LOADED)
@@ -51,12 +59,12 @@ def serve(public: socket.socket, private: socket.socket, says: int) -> int:
     if os.read(sys.stdin.fileno(), 1) != SERVE:
         return 1
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
-    serving.run(sockets=[public, private])
+    loaded.run(sockets=sockets)
     reports.flush()
     return 0
 
 
-def _server(now: Settings, public: int, private: int) -> UvicornServer:
+def _server(now: Settings, public: int, private: int, *, warm: bool) -> UvicornServer:
     """Return the server for the two ports. Raises BadSettings, StoreLacks."""
     metrics = Metrics()
     try:
@@ -72,6 +80,9 @@ def _server(now: Settings, public: int, private: int) -> UvicornServer:
     }
     first = _side(now, now.database_url, metrics)
     _require_columns(first.store)
+    if warm:
+        with suppress(*CAN_NOT_ASK):  # Of a store that is away now, requests open the connections.
+            first.store.warm()
     following = _side(now, now.database_url_next, metrics) if now.database_url_next else None
     app = create_app(
         StorePair(first, following) if following else first.store,

@@ -1,7 +1,7 @@
 """The supervisor: holds the ports, runs one process on each, and replaces them all on SIGHUP.
 
-It holds the listening sockets itself, so a request that comes between the old process and the new one waits instead of
-being refused; the two never serve at the same time. It handles signals one at a time, where it waits for them.
+It holds the listening sockets itself, so no request is refused between the old process and the new one: each connection
+is taken by one of them. It handles signals one at a time, where it waits for them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from game import paths, settings
 from game.errors import BadSettings, GameError
 from game.service.logs import logger
-from game.service.process import WAITING, Process, end
+from game.service.process import WAITING, Process, end, ended
 from game.settings import Settings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM)
@@ -127,14 +127,16 @@ def _listener(address: Address, setting: str) -> socket.socket:
 
 
 def _renew(slots: list[WorkerSlot]) -> None:
-    """Put a new process into each slot: all load while the old ones serve, then those end and the new ones serve.
+    """Put a new process into each slot: all load while the old ones serve, then each takes an old one's place.
 
-    Beside old ones they load one after the other: each needs a processor for most of a second, and players want it.
+    The new one takes connections as soon as the old one is told to end: that finishes the requests that it has, and may
+    wait half a second for one that is on its way. Beside old ones they load one after the other: each needs a processor
+    for most of a second, and players want it.
     """
     fresh: list[Process] = []
 
     def started(slot: WorkerSlot) -> Process:
-        fresh.append(Process(slot.listeners))
+        fresh.append(Process(slot.listeners, beside=beside))
         return fresh[-1]
 
     beside = any(slot.process is not None for slot in slots)
@@ -143,11 +145,14 @@ def _renew(slots: list[WorkerSlot]) -> None:
         codes = [process.code for process in fresh]
         _end(fresh)
         raise CannotStart(f"expected every process to load; found exit codes {codes} (None: too slow)")
-    _end([slot.process for slot in slots if slot.process is not None])
+    old = [slot.process for slot in slots if slot.process is not None]
     for slot, process in zip(slots, fresh, strict=True):
+        if slot.process is not None:
+            slot.process.terminate()
         slot.process, slot.deaths, slot.due = process, 0, None
         process.serve()
         logger().info("started", child=process.pid, port=slot.addresses[0][1], private=slot.addresses[1][1])
+    _log_killed(ended(old))
 
 
 def _revive(slots: list[WorkerSlot]) -> None:
@@ -177,7 +182,11 @@ def _set_alarm(slots: list[WorkerSlot]) -> None:
 
 
 def _end(processes: list[Process]) -> None:
-    for process in end(processes):
+    _log_killed(end(processes))
+
+
+def _log_killed(processes: list[Process]) -> None:
+    for process in processes:
         logger().error("killed", child=process.pid)
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ def test_a_restart_gives_new_processes_that_serve_what_the_env_file_says_now(
         asking.result()
     assert {one["engine"] for one in new} == {"postgres"}
     assert pids(new).isdisjoint(pids(old))
-    assert not any(psutil.pid_exists(pid) for pid in pids(old))
+    for pid in pids(old):
+        eventually(partial(assert_gone, pid))
     assert set(statuses) == {200}
 
 
@@ -194,6 +196,56 @@ def test_a_request_in_flight_is_answered_before_the_end(postgres: PostgresPlace,
         answer = waiting.result()
     assert (answer.status_code, answer.json()["replayed"]) == (200, False)
     assert running.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_new_process_takes_connections_while_the_old_one_finishes_what_it_has(
+    postgres: PostgresPlace, serve: Callable[..., Running]
+) -> None:
+    postgres.put(builders.player("hana", **HANA))
+    running = serve(postgres.url, LOCK_TIMEOUT_MS="60000", STATEMENT_TIMEOUT_MS="60000")
+    (old,) = running.ready()
+    owner = psycopg.connect(postgres.database.owner.conninfo)
+    with ThreadPoolExecutor() as threads, owner as blocker:
+        blocker.execute("select from users where id = 'hana' for update")
+        waiting = threads.submit(running.act, "m1", "r1")
+        eventually(lambda: one_waits(blocker))
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: renewed(running, [old]))
+        assert not waiting.done()
+        blocker.rollback()
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["replayed"]) == (200, False)
+    assert running.act("m1", "r1").json()["replayed"]
+    eventually(lambda: assert_gone(old["pid"]))
+
+
+def assert_gone(pid: int) -> None:
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_process_that_loads_beside_others_comes_after_them_and_opens_its_connections_before_it_serves(
+    postgres: PostgresPlace, serve: Callable[..., Running], beside: bool
+) -> None:
+    running = serve(postgres.url, POOL_SIZE="3")
+    old = running.ready()
+    if beside:
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: renewed(running, old))
+    (child,) = eventually(lambda: the_one(running.children()))
+    assert child.nice() == psutil.Process().nice()
+    with psycopg.connect(postgres.database.owner.conninfo, autocommit=True) as owner:
+        eventually(lambda: assert_connections(owner, 3 if beside else 1))
+
+
+def assert_connections(owner: psycopg.Connection[Any], many: int) -> None:
+    query = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'sudamr'"
+    assert owner.execute(query).fetchall() == [(many,)]
+
+
+def the_one(processes: list[psutil.Process]) -> list[psutil.Process]:
+    assert len(processes) == 1
+    return processes
 
 
 def test_a_database_that_is_away_at_the_start_is_a_503_and_no_traceback(
