@@ -24,10 +24,20 @@ class ToolError(Exception):
         self.do = do
         super().__init__(self._sentence())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pass from one process to another as it is: by default an exception is made anew from its text alone."""
+        return _again, (type(self), self.args, self.__dict__)
+
     def _sentence(self) -> str:
         where = f"{self.where}: " if self.where else ""
         do = f"\n  {self.do}" if self.do else ""
         return f"{where}expected {self.expected}; found {self.found}.{do}"
+
+
+def _again(kind: type[ToolError], args: tuple[object, ...], state: dict[str, object]) -> ToolError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class Failure(ToolError):

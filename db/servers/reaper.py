@@ -3,8 +3,8 @@
 Run as a script by `reaper_client.py`, never imported: an isolated interpreter, so that it starts in milliseconds and
 needs nothing of the project. Standard input is a pipe from the owner, one JSON request a line; each is answered by one
 line. The kernel closes that pipe when the owner ends, by whatever cause: then servers are stopped (they are children
-of this process, so none can escape between its start and its registration), and containers, databases and folders
-removed.
+of this process, so none can escape between its start and its registration), and containers, databases, mounts and
+folders removed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ CREATION_SECONDS = 10.0
 
 
 class Registry:
-    """The servers, folders, containers and guests that are to be cleaned up."""
+    """The servers, folders, mounts, containers and guests that are to be cleaned up."""
 
     def __init__(self) -> None:
         self.servers: list[subprocess.Popen[bytes]] = []
         self.folders: list[str] = []
+        self.mounts: list[str] = []
         self.containers: dict[str, bool] = {}
         self.guests: list[dict[str, Any]] = []
 
@@ -49,6 +50,11 @@ class Registry:
     def do_folder(self, request: dict[str, Any]) -> dict[str, Any]:
         """Remove this folder at the end; it need not exist yet."""
         self.folders.append(request["path"])
+        return {}
+
+    def do_mount(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Unmount what is mounted on this folder at the end; nothing need be yet."""
+        self.mounts.append(request["path"])
         return {}
 
     def do_container(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +87,7 @@ class Registry:
 
     def do_leave(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Forget everything: it stays when the owner goes."""
-        for kept in (self.servers, self.folders, self.containers, self.guests):
+        for kept in (self.servers, self.folders, self.mounts, self.containers, self.guests):
             kept.clear()
         return {}
 
@@ -91,6 +97,7 @@ class Registry:
             *(partial(_stop, server) for server in self.servers),
             *(partial(_remove_container, name, made=made) for name, made in self.containers.items()),
             *(partial(_drop_guest, guest) for guest in self.guests),
+            *(partial(_unmount, folder) for folder in self.mounts),
             *(partial(_remove_folder, Path(folder)) for folder in self.folders),
         ]
         failed: list[str] = []
@@ -163,6 +170,12 @@ def _drop_guest(guest: dict[str, Any]) -> None:
             conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
         for role in guest["roles"]:
             conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+def _unmount(folder: str) -> None:
+    """Unmount, though files may be open there still: they go when whoever has them ends."""
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
 
 
 def _remove_folder(folder: Path) -> None:

@@ -50,6 +50,10 @@ class ReaperClient:
         """Remove this folder at the end; announced before it is made."""
         self._ask("folder", path=str(path))
 
+    def mount(self, path: Path) -> None:
+        """Unmount what is mounted on this folder at the end, before folders go; announced before it is mounted."""
+        self._ask("mount", path=str(path))
+
     def container(self, name: str, *, made: bool) -> None:
         """Remove this container at the end; announced before it is made, and once more when it is."""
         self._ask("container", name=name, made=made)

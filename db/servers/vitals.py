@@ -51,6 +51,10 @@ class Vitals:
         except psycopg.Error as error:
             raise lost(_silent(server, error)) from error
 
+    def renew(self) -> None:
+        """Read the signs again: a crash on purpose is over, and is not what later fails for."""
+        self._signs = _read(self._server)
+
     def cause(self, raised: BaseException | None = None) -> str:
         """Return what was lost, in words; empty if nothing was. raised: may tell of it.
 

@@ -26,10 +26,9 @@ from db.console.progress import Progress
 from db.counts import count
 from db.cutover import moves
 from db.cutover.context import RunConfig
-from db.cutover.ports import SmokeResult, When
+from db.cutover.ports import When
 from db.cutover.report import LiveFigures, RunReport
 from db.errors import Refusal
-from game.urls import LegacyUrl, PostgresUrl
 from harness.bench.clients import Clients
 from harness.bench.samples import Spread, TargetsJudgement, Threshold, Verdict
 from harness.bench.setup import DURABLE
@@ -209,7 +208,7 @@ def _move(setup: RehearsalSetup, load: Clients, verb: Callable[..., RunReport], 
     move.report = verb(
         setup.environment,
         RunConfig(
-            partial(smoke_of, setup),
+            partial(smoke.run, operator_token=setup.service.operator_token),
             offline=False,
             tools=setup.server.tool,
             progress=progress,
@@ -266,12 +265,6 @@ def _figures(
 
 def _apart(since: float, until: float) -> float:
     return round((until - since) * 1000, 1)
-
-
-def smoke_of(
-    setup: RehearsalSetup, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str
-) -> SmokeResult:
-    return smoke.run(services, store, pass_token=pass_token, operator_token=setup.service.operator_token)
 
 
 @contextmanager

@@ -49,11 +49,18 @@ class RehearsalSetup:
 
 @contextmanager
 def set_up(
-    players: int, given: Path | None, kind: str | None, progress: Progress, *, settings: Mapping[str, str] = {}
+    players: int,
+    given: Path | None,
+    kind: str | None,
+    progress: Progress,
+    *,
+    settings: Mapping[str, str] = {},
+    disk: Path | None = None,
 ) -> Iterator[RehearsalSetup]:
     """Set the stage, with a copy of the file given or with so many made players; nothing of it is left afterwards.
 
-    settings: of the server, beside those of every throwaway one.
+    settings: of the server, beside those of every throwaway one. disk: a folder for the file that is moved, which the
+    caller removes; None: it lies beside everything else.
 
     Raises Lost, in place of what else is raised, if the server is lost.
     """
@@ -69,7 +76,7 @@ def set_up(
         server, vitals = stack.enter_context(lasting(kind, settings=settings))
         progress.say(f"a throwaway Postgres: {server}" + (f" ({server.why})" if server.why else ""))
         source = _source(folder, players, given, progress)
-        legacy = folder / "game.db"
+        legacy = (disk or folder) / "game.db"
         copy(source, legacy)
         service = Service(folder, reaper)
         stack.callback(service.stop)

@@ -83,6 +83,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/follow/orders.py": (1, "tests/db/follow/test_follow_task.py"),
     "db/cutover/taking_over.py": (1, "tests/db/follow/test_follow_task.py"),
     "harness/bench/follow.py": (1, "tests/harness/bench/test_bench.py"),
+    "harness/load/small_disk.py": (1, "tests/harness/load/test_small_disk.py"),
     "harness/bench/round.py": (1, "tests/harness/bench/test_round.py"),
     "harness/bench/window.py": (1, "tests/harness/bench/test_bench.py"),
     "db/transfer/soundness.py": (3, "tests/db/transfer/test_transfer_remedies.py"),

@@ -18,7 +18,7 @@ from db.servers import Server
 from db.transfer.live import capture
 from db.transfer.live.rounds import RoundResult, Rounds
 from tests.db.cutover.cutover_world import SPAWN, World, made, quiet_smoke, run_cutover, wait_until
-from tests.fixtures.small_disk import SmallDisk, mounted
+from tests.fixtures.small_disk import SmallDisk, fill_under, mounted
 
 LEAST_FREE = 1 << 20
 
@@ -76,7 +76,7 @@ def test_a_player_whose_change_the_log_has_no_room_for_is_asked_to_come_again(wo
 
     def observer(when: str, name: str) -> None:
         if (when, name) == ("before", "stand by"):
-            disk.fill_under(world.env.legacy.path)
+            fill_under(disk, world.env.legacy.path)
             refused.append(world.act(0, "act-0"))
             disk.free()
             assert not world.act(0, "act-0").json()["replayed"]
@@ -100,7 +100,7 @@ def test_a_full_disk_before_the_point_of_no_return_leaves_the_file_open_and_name
 
     def observer(when: str, name: str) -> None:
         if moment == "the fence" and (when, name) == ("at", "window"):
-            disk.fill_under(world.env.legacy.path)
+            fill_under(disk, world.env.legacy.path)
         elif moment != "the fence" and (when, name) == ("after", "migrate"):
             assert world.act(1, "act-1").status_code == HTTPStatus.OK
             monkeypatch.setattr(Rounds, "apply", apply)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-import psycopg
 import pytest
 
 from db.errors import ToolError
 from db.servers import Server
 from db.servers.vitals import lasting
+from harness.load.server_crash import answers, crash
 from tests.db.cutover.cutover_world import made, wait_until
 
 PARTS = [
@@ -60,19 +60,3 @@ def test_a_server_that_is_killed_and_recovers_ends_in_one_open_store(
         world.assert_open_on_postgres()
         for number, request in enumerate(("before", "after")):
             assert world.act(number, request).json()["replayed"]
-
-
-def crash(server: Server) -> None:
-    """Kill a process of the server by signal: it ends all sessions, and recovers from its log."""
-    with suppress(psycopg.OperationalError), server.admin() as admin:
-        row = admin.execute("select pid from pg_stat_activity where backend_type = 'checkpointer'").fetchone()
-        assert row is not None
-        admin.execute(f"copy (select where false) to program 'trap \"\" QUIT; kill -KILL {row[0]}; true'".encode())
-        admin.execute("select pg_sleep(10)")
-
-
-def answers(server: Server) -> bool:
-    """Return True once the server takes sessions again."""
-    with suppress(psycopg.OperationalError), server.admin():
-        return True
-    return False

@@ -13,10 +13,11 @@ from db.cutover.context import FAILURES
 from db.errors import ToolError
 from db.servers import Server
 from harness import wire
+from harness.load.server_crash import answers, crash
 from harness.wire import Decision, DropBefore, DropReply, Open, Pass, Proxy, ProxySession, RoundTrip
 from tests.db.cutover.cutover_world import World, made, wait_until
 from tests.db.cutover.test_beside_the_window import once
-from tests.db.cutover.test_server_killed import answers, crash, own_server
+from tests.db.cutover.test_server_killed import own_server
 from tests.db.cutover.test_struck_on_the_way_back import assert_back
 
 __all__ = ["own_server"]

@@ -21,7 +21,7 @@ from db.servers import Server
 from harness.cli.commands import environment_status
 from tests.db.cutover.cutover_world import SPAWN, World, made, quiet_smoke, run_rollback, wait_until
 from tests.db.cutover.test_beside_the_window import kill_watchdogs, once
-from tests.fixtures.small_disk import SmallDisk, mounted
+from tests.fixtures.small_disk import SmallDisk, fill_under, mounted
 
 BEFORE_SENT = ("last round", "sent")
 
@@ -176,7 +176,7 @@ def test_a_file_without_room_for_the_last_round_leaves_players_on_postgres(
 
         def fill() -> None:
             assert world.save(0, "before-the-lock").status_code == 200
-            disk.fill_under(world.env.legacy.path)
+            fill_under(disk, world.env.legacy.path)
 
         with pytest.raises(ToolError, match="disk"):  # The undo can't write to the file either.
             world.rollback(offline=False, observer=once("at", "window", fill))

@@ -43,11 +43,11 @@ from harness.cli.commands import environment_status
 from harness.history.checking import Judged
 from harness.history.recording import HistoryRecorder, heads
 from harness.load import scripts
+from harness.load.server_crash import answers, crash
 from harness.load.service_processes import Service
 from harness.load.virtual_users import VirtualUsers
 from harness.rehearsal.setup import copy
 from tests.db.cutover.cutover_world import quiet_smoke, run_cutover, run_rollback, wait_until
-from tests.db.cutover.test_server_killed import answers, crash
 from tests.fixtures.spawning import SPAWN
 
 PLAYERS, ASKING, CLIENTS = 80, 40, 4

@@ -22,7 +22,7 @@ from game.legacy import applied_log, sidecars, sqlite_values
 from tests.db.cutover.cutover_world import World, made, wait_until
 from tests.db.follow.followed import differences, on_a_thread, receipts, row, wait_for_receipt, wait_for_state
 from tests.fixtures.revisions import write
-from tests.fixtures.small_disk import mounted
+from tests.fixtures.small_disk import fill_under, mounted
 
 NEXT = f"{int(revisions.read().head) + 1:04}"
 
@@ -45,7 +45,7 @@ def test_a_full_disk_is_waited_for_while_players_play(
         world.cutover(offline=False)
         with on_a_thread(world) as follower:
             wait_for_state(world, FollowState.FOLLOWING)
-            disk.fill_under(world.env.legacy.path)
+            fill_under(disk, world.env.legacy.path)
             assert world.act(0, "full").status_code == 200
             wait_until(lambda: follower.view.told(FollowState.PAUSING, "full"))
             assert world.act(1, "still-full").status_code == 200

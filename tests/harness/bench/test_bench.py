@@ -19,6 +19,7 @@ from harness.bench.samples import Spread, TargetsJudgement, Threshold, percentil
 from harness.bench.setup import RecordedStatement
 from harness.bench.targets import Web
 from harness.bench.workers import Round, Timing, WorkerPool
+from harness.load.steady import Answered
 from tests.fixtures.given_server import given
 
 ROOT = Path(__file__).parents[3]
@@ -160,3 +161,17 @@ def test_a_window_of_nothing_is_refused_before_anything_is_started(wish: tuple[i
 def test_a_file_that_follows_nothing_is_refused_before_anything_is_started(wish: tuple[int, int, int]) -> None:
     with pytest.raises(Refusal, match="--minutes 30"):
         follow.run(*wish, None, Silent())
+
+
+def test_what_a_disturbance_refuses_is_its_own_and_not_the_steady_states() -> None:
+    disturbance = follow.Disturbance("server crashed", began=10.0, ended=12.0, small=13.0)
+    answers = [
+        Answered("equip", sent=9.9, ended=14.0, status=503),
+        Answered("equip", sent=10.0, ended=10.5, status=503),
+        Answered("equip", sent=14.9, ended=15.0, status=0),
+        Answered("equip", sent=15.1, ended=15.2, status=0),
+    ]
+    recovery = follow.recovery_of(disturbance, answers)
+    assert (recovery.seconds, recovery.refused, recovery.dropped) == (1.0, 1, 1)
+    assert [one for one in answers if not disturbance.covers(one)] == [answers[0], answers[3]]
+    assert str(recovery) == "server crashed: the lag was below 1.5 s after 1 s; 1 request refused, 1 dropped"

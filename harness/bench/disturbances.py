@@ -1,0 +1,195 @@
+"""What disturbs a file that follows, each for real: kills, a crash of the server, a full disk, a migration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psycopg
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from db import environments, ops
+from db.cutover import services
+from db.environments import Environment
+from db.errors import Failure, ToolError
+from db.follow.ending_signals import GentleSignals
+from db.follow.loop import FollowConfig
+from db.follow.loop import follow as have_it_follow
+from db.follow.view import Lines
+from db.ops import following
+from db.ops.following import FollowState
+from db.schema import migrate
+from harness.bench import versions
+from harness.bench.versions import Version
+from harness.load.server_crash import answers, crash
+from harness.load.small_disk import SmallDisk
+from harness.rehearsal.setup import RehearsalSetup
+
+WAIT_SECONDS = 60.0
+FULL_SECONDS = 5.0
+"""How long the disk stays full after the process that follows has said so."""
+
+POLL_SECONDS = 0.1
+
+
+class Follower:
+    """The process that follows: one at a time, each of the version that stands here when it starts."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.version = Version()
+        self._process: BaseProcess | None = None
+
+    def start(self) -> None:
+        """Start one."""
+        self._process = self.version.start(_follow, self.env)
+
+    def kill(self) -> None:
+        """Kill it."""
+        assert self._process is not None, "started"
+        self._process.kill()
+        self._process.join()
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself. Raises Failure if it does not."""
+        assert self._process is not None, "started"
+        self._process.join(WAIT_SECONDS)
+        if self._process.is_alive():
+            raise Failure("the process that follows to end", "it runs on", where=f"process {self._process.pid}")
+
+    def end(self) -> None:
+        """End it, if it runs."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join(30)
+            self.kill()
+
+
+@contextmanager
+def following_file(env: Environment) -> Iterator[Follower]:
+    """Follow in a process of its own until the block ends."""
+    follower = Follower(env)
+    follower.start()
+    try:
+        yield follower
+    finally:
+        follower.end()
+
+
+def _follow(env: Environment) -> None:
+    with GentleSignals() as signals:
+        try:
+            have_it_follow(env, FollowConfig(signals=signals, view=Lines(_line)))
+        except ToolError as error:
+            _line(str(error))
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(f"     {text}\n")
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """What is disturbed. disk: on which the file lies; None if this user may mount none. folder: of a newer version."""
+
+    setup: RehearsalSetup
+    disk: SmallDisk | None
+    follower: Follower
+    folder: Path
+
+    def unable(self, name: str) -> str:
+        """Return why this disturbance can't be had here; "" if it can."""
+        if name == FULL_DISK and self.disk is None:
+            return "this user may not mount a disk"
+        if name == CRASH and self.setup.server.kind == "url":
+            return "the server is not ours to crash"
+        return ""
+
+
+def kill_the_follower(that: Disturbed) -> None:
+    """Kill the process that follows, and start another one."""
+    that.follower.kill()
+    that.follower.start()
+
+
+def kill_a_service(that: Disturbed) -> None:
+    """Kill one process of the service; its supervisor starts another one."""
+    url = that.setup.service.urls[0]
+    ready = services.ask(url)
+    if ready is None:
+        raise Failure("a process of the service that answers", "none", where=url)
+    os.kill(ready.pid, signal.SIGKILL)
+    _wait_until(lambda: (now := services.ask(url)) is not None and now.pid != ready.pid, "another process there", url)
+
+
+def end_sessions(that: Disturbed) -> None:
+    """End every session of the database, as a restart of a pooler does."""
+    with psycopg.connect(that.setup.server.maintenance.conninfo, autocommit=True) as conn:
+        query = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+        conn.execute(query, [that.setup.environment.target_direct.dbname])
+
+
+def crash_the_server(that: Disturbed) -> None:
+    """Kill a process of the server, which then recovers from its log; returns when it takes sessions again."""
+    crash(that.setup.server)
+    _wait_until(lambda: answers(that.setup.server), "the server to take sessions again", str(that.setup.server))
+    that.setup.vitals.renew()
+
+
+def fill_the_disk(that: Disturbed) -> None:
+    """Fill the disk of the file until the process that follows says so, and a while more; then free it."""
+    assert that.disk is not None, "asked before"
+    that.disk.fill()
+    try:
+        _wait_until(lambda: _pauses_for_disk(that.setup.environment), "a pause because the disk is full", FULL_DISK)
+        time.sleep(FULL_SECONDS)  # Players play on meanwhile, and what the file lacks grows: that is the disturbance.
+    finally:
+        that.disk.free()
+
+
+def migrate_by_a_newer_version(that: Disturbed) -> None:
+    """Have a newer version migrate the schema: the older one's process ends by itself, and the newer one follows."""
+    newer = versions.newer(that.folder)
+    that.follower.version = newer
+    newer.run(_migrate, that.setup.environment)
+    that.follower.wait()
+    that.follower.start()
+
+
+FULL_DISK, CRASH = "disk full", "server crashed"
+DISTURBANCES: Mapping[str, Callable[[Disturbed], None]] = {
+    "follow killed": kill_the_follower,
+    "sessions ended": end_sessions,
+    "service killed": kill_a_service,
+    CRASH: crash_the_server,
+    FULL_DISK: fill_the_disk,
+    "migrated": migrate_by_a_newer_version,
+}
+"""By name, in the order in which they come: the newer version also makes the rollback."""
+
+
+def _migrate(env: Environment) -> None:
+    migrate.migrate(env.target_direct, environment=environments.THROWAWAY, service_role=env.target.user)
+
+
+def _pauses_for_disk(env: Environment) -> bool:
+    with ops.connect(env.target_direct) as conn:
+        row = following.read(conn)
+    return row is not None and row.state is FollowState.PAUSING and "disk" in row.reason
+
+
+def _wait_until(holds: Callable[[], bool], expected: str, where: str) -> None:
+    waiting = Retrying(
+        retry=retry_if_result(lambda held: not held), stop=stop_after_delay(WAIT_SECONDS), wait=wait_fixed(POLL_SECONDS)
+    )
+    try:
+        waiting(holds)
+    except RetryError:
+        raise Failure(f"{expected} within {WAIT_SECONDS:.0f} s", "not yet", where=where) from None
