@@ -14,7 +14,6 @@ from db.transfer.write_back import write_back
 from game.legacy import fence as legacy_fence
 from game.legacy import identity, sqlite_values
 from game.legacy.fence_schema import Owner
-from game.postgres.store import Timeouts
 from game.service.metrics import Metrics
 from game.service.pair import ProbedStore, StorePair
 from game.stores import open_probe, open_store
@@ -24,7 +23,6 @@ from tests.game.places import LegacyPlace, PostgresPlace
 
 RUN = "20260101_000000_ab12"
 POOL = 4
-PATIENCE_SECONDS = 60.0
 OTHER_ENGINE: dict[Engine, Engine] = {"legacy": "postgres", "postgres": "legacy"}
 
 
@@ -114,8 +112,7 @@ class TwoStores:
 
 def side(url: str, metrics: Metrics | None = None) -> ProbedStore:
     watch = {} if metrics is None else {"watch": metrics}
-    patient = Timeouts(pool_seconds=PATIENCE_SECONDS)  # On a busy machine the first connections take their time.
-    return ProbedStore(open_store(url, pool_size=POOL, timeouts=patient, **watch), open_probe(url))
+    return ProbedStore(open_store(url, pool_size=POOL, **watch), open_probe(url))
 
 
 @pytest.fixture

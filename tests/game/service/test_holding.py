@@ -43,6 +43,7 @@ def serving(two: TwoStores, first: Engine = "legacy", *, hold_seconds: float = P
         two.pair(first, metrics) as pair,
         client_of(pair, metrics=metrics, pool_size=POOL, hold_seconds=hold_seconds, connections=2 * BURST) as client,
     ):
+        pair.served.warm()  # On a busy machine the first connections take longer than a request waits for one.
         eventually(lambda: next_is_ready(client))
         yield client
 
