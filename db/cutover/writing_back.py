@@ -70,22 +70,25 @@ def _catch_up(context: RunContext, back: LiveWriteBack) -> int:
 
 
 def close_in(context: RunContext, back: LiveWriteBack) -> None:
-    """Apply rounds right before a window until they no longer shrink."""
-    before = one_round(context, back)
+    """Apply rounds right before a window until they no longer shrink, on the session that makes the last one."""
+    before = one_round(context, back, context.conn)
     for _round in range(1, MOST_AHEAD):
-        result = one_round(context, back)
+        result = one_round(context, back, context.conn)
         if result.seconds >= before.seconds * LEAST_SHRINKING:
             return
         before = result
 
 
-def one_round(context: RunContext, back: LiveWriteBack) -> RoundOfWriteBack:
-    """Apply a round; where the log was lost, begin a new one first. Raises LogLost if that does not help."""
+def one_round(context: RunContext, back: LiveWriteBack, connection: ops.Connection | None = None) -> RoundOfWriteBack:
+    """Apply a round; where the log was lost, begin a new one first. Raises LogLost if that does not help.
+
+    connection: see `LiveWriteBack.round`.
+    """
     for _attempt in range(MOST_LOST):
         context.config.signals.check()
         context.require_lock()
         try:
-            result = back.round()
+            result = back.round(connection)
         except LogLost as error:
             context.journal.write("log lost", found=error.found)
             begin(context, back)

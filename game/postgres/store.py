@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 
 from game import idempotency, printable, session, tables
 from game.chain import Head
@@ -136,6 +137,16 @@ class PostgresStore:
             # psycopg then begins each transaction with its first statement, which costs less CPU time than BEGIN here.
             driver.autocommit = False
 
+    @contextmanager
+    def _one_statement(self) -> Iterator[sa.Connection]:
+        """Hold a connection for one statement that only reads. On a direct connection it is the only round trip."""
+        with self.begin() as unit:
+            driver = unit.connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            if unit.connection.info[DIRECT] and driver.info.transaction_status is TransactionStatus.IDLE:
+                driver.autocommit = True  # `_start` turns it off again.
+            yield unit.connection
+
     def state(self, player: str) -> Rows | None:
         """Read the player's state by one statement; see `Store`."""
         return self._select(player, tables.PLAYER_STATE)
@@ -151,8 +162,8 @@ class PostgresStore:
     def _select(self, player: str, wanted: Sequence[sa.Table], *, open_only: bool = False) -> Rows | None:
         """Read these tables. open_only: raise Fenced for a fenced store, which may no longer have the newest state."""
         statement = statements.state(tuple(table.name for table in wanted))
-        with self.begin() as unit:
-            fence, *selected = unit.connection.exec_driver_sql(statement.sql, {"player": player}).one()
+        with self._one_statement() as connection:
+            fence, *selected = connection.exec_driver_sql(statement.sql, {"player": player}).one()
         if fence == "moved":
             raise Moved(MOVED)
         if open_only and fence != "open":
@@ -177,16 +188,16 @@ class PostgresStore:
             sa.select(HEAD.c.version_num).scalar_subquery().label("head"),
             sa.literal_column(f"({statements.lacking()})").label("lacking"),
         )
-        with self.begin() as unit:
-            row = unit.connection.execute(query).one()
+        with self._one_statement() as connection:
+            row = connection.execute(query).one()
         store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
         lacks = f"the database has no {printable.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
         return StoreStatus(self.engine, store, row.environment, row.head, row.state, lacks, row.identity)
 
     def fence_view(self) -> FenceView:
         """Read the fence and whom it names by one statement; see `PairedStore`."""
-        with self.begin() as unit:
-            row = unit.connection.exec_driver_sql(FENCE_VIEW).one()
+        with self._one_statement() as connection:
+            row = connection.exec_driver_sql(FENCE_VIEW).one()
         return FenceView(row.identity, row.state, row.peer, row.run)
 
     def warm(self) -> None:
