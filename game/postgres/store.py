@@ -203,7 +203,8 @@ class PostgresStore:
     def warm(self) -> None:
         """Open the whole pool, and load on each connection a player who does not exist; see `PairedStore`.
 
-        So statements are compiled here and the server knows the tables there, before the first players come at once.
+        So the SQL of loads is compiled here and the server knows the tables there, before the first players come at
+        once. Of a pooler one connection is opened: its server connections are others' too, and players want them.
         """
         for command in Command.__subclasses__():
             statements.load(command.tables)
@@ -211,7 +212,10 @@ class PostgresStore:
         nobody = {"player": "", "request_id": "", "other_form": ""}
         everything = statements.load(tuple(table.name for table in tables.PLAYER_STATE if table is not tables.users))
         with ExitStack() as held:
-            for unit in [held.enter_context(self.begin()) for _ in range(self._pool_size)]:
+            units = [held.enter_context(self.begin())]
+            if units[0].connection.info[DIRECT]:
+                units += [held.enter_context(self.begin()) for _ in range(self._pool_size - 1)]
+            for unit in units:
                 unit.connection.exec_driver_sql(statements.lock(), nobody)
                 unit.connection.exec_driver_sql(everything.sql, nobody)
 

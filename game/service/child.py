@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -28,6 +29,8 @@ loading comes to its end on a machine that has no processor to spare.
 def main() -> int:
     """Serve until SIGTERM; the exit code."""
     gc.disable()  # Nothing of what is loaded is garbage; to look for some takes a fifth of the time.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
     *listeners, says, beside = map(int, sys.argv[1:])
     public, private = (socket.socket(fileno=listener) for listener in listeners)
 

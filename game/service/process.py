@@ -1,7 +1,8 @@
 """One process of the service as its supervisor sees it: started, loaded, told to serve, told to end.
 
 It loads everything first and says so through a pipe, then waits to be told: so a restart stops the old process only
-when the new one needs no more than to listen. The pipe that tells it stays open; that it closes means that we are gone.
+when the new one needs no more than to listen. Both have the listener for a while: the old one finishes its requests.
+The pipe that tells it stays open; that it closes means that we are gone.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def end(processes: list[Process]) -> list[Process]:
 
 
 def ended(processes: list[Process]) -> list[Process]:
-    """Wait for the ends of those that were told to end; those that had to be killed."""
+    """Wait for those that were told to end. Return those that had to be killed."""
     deadline = time.monotonic() + END_SECONDS
     killed = [process for process in processes if not process.wait(deadline)]
     for process in processes:

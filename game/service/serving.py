@@ -50,8 +50,6 @@ def load(public: socket.socket, private: socket.socket, *, warm: bool) -> Uvicor
 
 def serve(loaded: UvicornServer, sockets: list[socket.socket], says: int) -> int:
     """Say LOADED on the descriptor, and serve on the listeners, once told to, until SIGTERM; the exit code."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
     gc.freeze()  # All of this stays: a collection that looked at it would stop every request for a tenth of a second.
     gc.enable()
     os.write(says, LOADED)
@@ -81,7 +79,7 @@ def _server(now: Settings, public: int, private: int, *, warm: bool) -> UvicornS
     first = _side(now, now.database_url, metrics)
     _require_columns(first.store)
     if warm:
-        with suppress(*CAN_NOT_ASK):  # Of a store that is away now, requests open the connections.
+        with suppress(*CAN_NOT_ASK):  # If the store does not answer now, later requests open the connections.
             first.store.warm()
     following = _side(now, now.database_url_next, metrics) if now.database_url_next else None
     app = create_app(

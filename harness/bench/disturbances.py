@@ -146,8 +146,8 @@ def crash_the_server(that: Disturbed) -> None:
 def fill_the_disk(that: Disturbed) -> None:
     """Fill the disk of the file until the process that follows says so, and a while more; then free it."""
     assert that.disk is not None, "asked before"
-    that.disk.fill()
     try:
+        that.disk.fill()
         _wait_until(lambda: _pauses_for_disk(that.setup.environment), "a pause because the disk is full", FULL_DISK)
         time.sleep(FULL_SECONDS)  # Players play on meanwhile, and what the file lacks grows: that is the disturbance.
     finally:

@@ -125,8 +125,8 @@ class Disturbance:
     small: float
 
     def covers(self, answer: Answered) -> bool:
-        """Return True if the request was sent between its begin and the calm after it."""
-        return self.began <= answer.sent <= self.small + CALM_SECONDS
+        """Return True if the request was on its way at some moment between its begin and the calm after it."""
+        return answer.sent <= self.small + CALM_SECONDS and answer.ended >= self.began
 
 
 def run(players: int, minutes: int, rate: int, kind: str | None, progress: Progress) -> FollowFigures:
@@ -180,8 +180,9 @@ class _Bench:
                         since = time.monotonic()
                         self.progress.say(f"     {name}")
                         disturb(that)
-                        self._recover(name, since, time.monotonic())
+                        ended = time.monotonic()
                         reopen()
+                        self._recover(name, since, ended)
                     self._sample(share)
                 last = self._roll_back(follower.version)
         return self._figures(load.answers, time.monotonic() - began, first, last)

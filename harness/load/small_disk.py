@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import subprocess
@@ -28,12 +29,16 @@ class SmallDisk:
     folder: Path
 
     def fill(self, *, but_for: int = 0) -> None:
-        """Fill it to the last page, but for so many bytes."""
-        with private.opened(self.folder / BALLAST, "ab") as ballast:
+        """Fill it to the last page, but for so many bytes. Others may write meanwhile."""
+        with private.opened(self.folder / BALLAST, "ab") as opened:
             for size in (1 << 20, 1 << 12):
                 while self._free_bytes - but_for >= size:
-                    ballast.write(bytes(size))
-                    ballast.flush()
+                    try:
+                        os.write(opened.fileno(), bytes(size))
+                    except OSError as error:
+                        if error.errno != errno.ENOSPC:
+                            raise
+                        break
 
     def free(self) -> None:
         """Give back what `fill` took."""
