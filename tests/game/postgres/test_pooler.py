@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy.pool import QueuePool
 
 from db.samples import builders
 from db.servers import Server
@@ -184,3 +185,9 @@ def test_a_pooler_of_statements_is_unavailable_by_name(server: Server, postgres:
         pytest.raises(StoreUnavailable, match="statement pooling"),
     ):
         ask(store, CLAIM)
+
+
+def test_a_warm_pool_takes_one_connection_of_a_pooler(pooled: PostgresStore) -> None:
+    pooled.warm()
+    assert isinstance(pooled._engine.pool, QueuePool)
+    assert pooled._engine.pool.checkedin() == 1
