@@ -25,8 +25,8 @@ class ToolError(Exception):
         super().__init__(self._sentence())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pass from one process to another as it is: by default an exception is made anew from its text alone."""
-        return _again, (type(self), self.args, self.__dict__)
+        """Pickle every attribute: by default an exception is made anew from its text alone."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
     def _sentence(self) -> str:
         where = f"{self.where}: " if self.where else ""
@@ -34,7 +34,7 @@ class ToolError(Exception):
         return f"{where}expected {self.expected}; found {self.found}.{do}"
 
 
-def _again(kind: type[ToolError], args: tuple[object, ...], state: dict[str, object]) -> ToolError:
+def _rebuilt(kind: type[ToolError], args: tuple[object, ...], state: dict[str, object]) -> ToolError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error

@@ -68,7 +68,7 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     expected = "every process of the service to have the legacy file open beside Postgres"
     require_offered(context, context.env.legacy, expected, later=_LATER)
     context.journal.write("window")
-    fence.without_trigger(context.conn)  # Setting the fence asks the same: 7 ms where a session has not read it before.
+    fence.without_trigger(context.conn)  # The fence reads the same in the window: 7 ms if its session never did.
     writing_back.close_in(context, back)
     context.config.observer("at", "window")  # Nothing is locked yet; what players do meanwhile is the last round's.
     line = Timeline(context.config.observer)

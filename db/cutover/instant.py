@@ -100,7 +100,7 @@ def standing_by(url: PostgresUrl) -> Iterator[Instant]:
     """Open the session. Its transaction may idle for as long as the proof takes."""
     with ops.connect(url, application="sudamr instant") as conn:
         conn.execute("set idle_in_transaction_session_timeout = 0")
-        conn.execute("select 1 from ops.phase")  # As `take` does: a session's first reading of a table takes a while.
+        conn.execute("select 1 from ops.phase")  # `take` reads it in the window; a first reading is slow.
         instant = Instant(conn)
         try:
             yield instant

@@ -193,6 +193,6 @@ def open_again(env: Environment, owner: Owner) -> bool:
 
 
 if __name__ == "__main__":
-    # All is written. Python's own end takes apart what was loaded: 0.17 s of a processor, for which those players wait
-    # who waited in the window.
+    # All is written. The interpreter's own shutdown takes 0.17 s of a processor, which the players need who waited in
+    # the window.
     os._exit(main())

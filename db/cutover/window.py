@@ -116,7 +116,7 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
     require_offered(context, context.env.target, expected, later=_LATER)
     context.journal.write("window")
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
-    fence.without_trigger(context.conn)  # The lift asks the same: 7 ms where a session has not read it before.
+    fence.without_trigger(context.conn)  # The lift reads the same in the window: 7 ms if its session never did.
     with priority.raised():
         catching_up.close_in(live)
     line = Timeline(context.config.observer)

@@ -53,7 +53,7 @@ class Registry:
         return {}
 
     def do_mount(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Unmount what is mounted on this folder at the end; nothing need be yet."""
+        """Unmount what is mounted on this folder at the end; nothing needs to be mounted yet."""
         self.mounts.append(request["path"])
         return {}
 
@@ -173,7 +173,7 @@ def _drop_guest(guest: dict[str, Any]) -> None:
 
 
 def _unmount(folder: str) -> None:
-    """Unmount, though files may be open there still: they go when whoever has them ends."""
+    """Unmount, even if files are open there: the disk goes when they are closed."""
     if os.path.ismount(folder):
         subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
 

@@ -52,7 +52,7 @@ class Vitals:
             raise lost(_silent(server, error)) from error
 
     def renew(self) -> None:
-        """Read the signs again: a crash on purpose is over, and is not what later fails for."""
+        """Read the signs again after a crash on purpose, so that it is not named as the cause of a later failure."""
         self._signs = _read(self._server)
 
     def cause(self, raised: BaseException | None = None) -> str:

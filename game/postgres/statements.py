@@ -166,8 +166,8 @@ def array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[An
 def save(shapes: tuple[SaveShape, ...]) -> str:
     """Return one statement that writes all parts; their values, one after another, are :v0, :v1 and so on.
 
-    It is put together as text, for a new shape comes with most commands of a process that has just come to this store:
-    to build it of SQLAlchemy's elements and compile those takes as long as the rest of a command.
+    It is built as text: a process that is new on this store meets a new shape with most commands, and to build and
+    compile SQLAlchemy's elements takes as long as the rest of a command.
     """
     numbers = count()
     parts = [_VERBS[shape.verb](shape, numbers) for shape in shapes]

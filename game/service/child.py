@@ -15,14 +15,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from game.service.server import UvicornServer
+Serve: TypeAlias = Callable[[], int]
 
 NICENESS = 5
-"""Of the thread that loads beside others: the kernel gives each of theirs some three times the processor then, so that
-loading comes to its end on a machine that has no processor to spare.
+"""Of the thread that loads beside others. The kernel gives each of theirs some three times its share of a processor, so
+loading ends on a full machine too.
 """
 
 
@@ -34,25 +33,22 @@ def main() -> int:
     *listeners, says, beside = map(int, sys.argv[1:])
     public, private = (socket.socket(fileno=listener) for listener in listeners)
 
-    def load() -> UvicornServer | None:
-        from game.service import serving  # noqa: PLC0415  # it loads everything else
+    def load() -> Serve | None:
+        # It imports everything else: without collections, and beside others on the thread that comes after them.
+        from game.service import serving  # noqa: PLC0415
 
-        return serving.load(public, private, warm=bool(beside))
+        return serving.load(public, private, says, warm=bool(beside))
 
-    loaded = behind_others(load) if beside else load()
-    if loaded is None:
-        return 2
-    from game.service import serving  # noqa: PLC0415  # it is there by now
-
-    return serving.serve(loaded, [public, private], says)
+    serve = behind_others(load) if beside else load()
+    return 2 if serve is None else serve()
 
 
-def behind_others(load: Callable[[], UvicornServer | None]) -> UvicornServer | None:
+def behind_others(load: Callable[[], Serve | None]) -> Serve | None:
     """Return what the function returns; it runs on a thread of its own, whose lower priority ends with it.
 
     Of a process it could not be raised again without rights. Only Linux has priorities of threads.
     """
-    loaded: list[UvicornServer | None] = []
+    loaded: list[Serve | None] = []
 
     def perform() -> None:
         if sys.platform == "linux":

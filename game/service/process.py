@@ -29,7 +29,7 @@ SERVE = b"S"
 class Process:
     """A process that will serve on the two listeners, public and private, which stay the supervisor's.
 
-    beside: others serve while it loads, and come first.
+    beside: other processes serve while it loads; it loads at a lower priority.
     """
 
     def __init__(self, listeners: tuple[socket.socket, socket.socket], *, beside: bool = False) -> None:

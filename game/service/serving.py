@@ -8,8 +8,10 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from pydantic import SecretStr
 
@@ -33,8 +35,9 @@ from game.stores import open_probe, open_store
 from game.unit_of_work import Store
 
 
-def load(public: socket.socket, private: socket.socket, *, warm: bool) -> UvicornServer | None:
-    """Load all that serving needs, by the settings; None after a line on standard error if those won't do.
+def load(public: socket.socket, private: socket.socket, says: int, *, warm: bool) -> Callable[[], int] | None:
+    """Load all that serving needs, by the settings, and return `serve`; None, and a line on standard error, if they are
+    wrong.
 
     warm: open every connection to the store too, since players come at once, as they do after a restart.
     """
@@ -42,10 +45,11 @@ def load(public: socket.socket, private: socket.socket, *, warm: bool) -> Uvicor
     try:
         now = settings.load()
         reports.start(now)
-        return _server(now, public.getsockname()[1], private.getsockname()[1], warm=warm)
+        loaded = _server(now, public.getsockname()[1], private.getsockname()[1], warm=warm)
     except (BadSettings, StoreLacks) as error:
         sys.stderr.write(f"{error}\n")
         return None
+    return partial(serve, loaded, [public, private], says)
 
 
 def serve(loaded: UvicornServer, sockets: list[socket.socket], says: int) -> int:

@@ -127,11 +127,10 @@ def _listener(address: Address, setting: str) -> socket.socket:
 
 
 def _renew(slots: list[WorkerSlot]) -> None:
-    """Put a new process into each slot: all load while the old ones serve, then each takes an old one's place.
+    """Start a new process for each slot. When all have loaded, tell each old one to end and its successor to serve.
 
-    The new one takes connections as soon as the old one is told to end: that finishes the requests that it has, and may
-    wait half a second for one that is on its way. Beside old ones they load one after the other: each needs a processor
-    for most of a second, and players want it.
+    The old one finishes its requests, and waits half a second for one on its way. Beside old ones the new ones load one
+    after the other: each needs a processor for most of a second, and players want it.
     """
     fresh: list[Process] = []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from db.follow.ending_signals import GentleSignals
 from db.follow.loop import FollowConfig
 from db.follow.loop import follow as have_it_follow
 from db.follow.view import Lines
-from db.ops import following
+from db.ops import change_log, following
 from db.ops.following import FollowState
 from db.schema import migrate
 from harness.bench import versions
@@ -34,7 +33,7 @@ from harness.rehearsal.setup import RehearsalSetup
 
 WAIT_SECONDS = 60.0
 FULL_SECONDS = 5.0
-"""How long the disk stays full after the process that follows has said so."""
+"""The disk stays full until the file is so far behind."""
 
 POLL_SECONDS = 0.1
 
@@ -105,7 +104,7 @@ class Disturbed:
     folder: Path
 
     def unable(self, name: str) -> str:
-        """Return why this disturbance can't be had here; "" if it can."""
+        """Return why this disturbance can't be made here; "" if it can."""
         if name == FULL_DISK and self.disk is None:
             return "this user may not mount a disk"
         if name == CRASH and self.setup.server.kind == "url":
@@ -113,15 +112,15 @@ class Disturbed:
         return ""
 
 
-def kill_the_follower(that: Disturbed) -> None:
+def kill_the_follower(bench: Disturbed) -> None:
     """Kill the process that follows, and start another one."""
-    that.follower.kill()
-    that.follower.start()
+    bench.follower.kill()
+    bench.follower.start()
 
 
-def kill_a_service(that: Disturbed) -> None:
+def kill_a_service(bench: Disturbed) -> None:
     """Kill one process of the service; its supervisor starts another one."""
-    url = that.setup.service.urls[0]
+    url = bench.setup.service.urls[0]
     ready = services.ask(url)
     if ready is None:
         raise Failure("a process of the service that answers", "none", where=url)
@@ -129,38 +128,39 @@ def kill_a_service(that: Disturbed) -> None:
     _wait_until(lambda: (now := services.ask(url)) is not None and now.pid != ready.pid, "another process there", url)
 
 
-def end_sessions(that: Disturbed) -> None:
+def end_sessions(bench: Disturbed) -> None:
     """End every session of the database, as a restart of a pooler does."""
-    with psycopg.connect(that.setup.server.maintenance.conninfo, autocommit=True) as conn:
+    with psycopg.connect(bench.setup.server.maintenance.conninfo, autocommit=True) as conn:
         query = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
-        conn.execute(query, [that.setup.environment.target_direct.dbname])
+        conn.execute(query, [bench.setup.environment.target_direct.dbname])
 
 
-def crash_the_server(that: Disturbed) -> None:
+def crash_the_server(bench: Disturbed) -> None:
     """Kill a process of the server, which then recovers from its log; returns when it takes sessions again."""
-    crash(that.setup.server)
-    _wait_until(lambda: answers(that.setup.server), "the server to take sessions again", str(that.setup.server))
-    that.setup.vitals.renew()
+    crash(bench.setup.server)
+    _wait_until(lambda: answers(bench.setup.server), "the server to take sessions again", str(bench.setup.server))
+    bench.setup.vitals.renew()
 
 
-def fill_the_disk(that: Disturbed) -> None:
+def fill_the_disk(bench: Disturbed) -> None:
     """Fill the disk of the file until the process that follows says so, and a while more; then free it."""
-    assert that.disk is not None, "asked before"
+    assert bench.disk is not None, "asked before"
     try:
-        that.disk.fill()
-        _wait_until(lambda: _pauses_for_disk(that.setup.environment), "a pause because the disk is full", FULL_DISK)
-        time.sleep(FULL_SECONDS)  # Players play on meanwhile, and what the file lacks grows: that is the disturbance.
+        bench.disk.fill()
+        env = bench.setup.environment
+        _wait_until(lambda: _pauses_for_disk(env), "a pause because the disk is full", FULL_DISK)
+        _wait_until(lambda: _lacks_seconds(env), f"a lag of {FULL_SECONDS:g} s while players play on", FULL_DISK)
     finally:
-        that.disk.free()
+        bench.disk.free()
 
 
-def migrate_by_a_newer_version(that: Disturbed) -> None:
+def migrate_by_a_newer_version(bench: Disturbed) -> None:
     """Have a newer version migrate the schema: the older one's process ends by itself, and the newer one follows."""
-    newer = versions.newer(that.folder)
-    that.follower.version = newer
-    newer.run(_migrate, that.setup.environment)
-    that.follower.wait()
-    that.follower.start()
+    newer = versions.newer(bench.folder)
+    bench.follower.version = newer
+    newer.run(_migrate, bench.setup.environment)
+    bench.follower.wait()
+    bench.follower.start()
 
 
 FULL_DISK, CRASH = "disk full", "server crashed"
@@ -183,6 +183,23 @@ def _pauses_for_disk(env: Environment) -> bool:
     with ops.connect(env.target_direct) as conn:
         row = following.read(conn)
     return row is not None and row.state is FollowState.PAUSING and "disk" in row.reason
+
+
+def _lacks_seconds(env: Environment) -> bool:
+    with ops.connect(env.target_direct) as conn:
+        return lag(conn)[0] >= FULL_SECONDS
+
+
+def lag(conn: ops.Connection) -> tuple[float, int]:
+    """Return the age in seconds of the oldest change that the file lacks, and how many changes it lacks.
+
+    Raises Failure if no change log is on.
+    """
+    capture = change_log.capture(conn)
+    if capture is None or not capture.on:
+        raise Failure("a change log that is on", "none", where=ops.place(conn))
+    lines, age = change_log.waiting(conn, capture.log)
+    return age or 0.0, lines
 
 
 def _wait_until(holds: Callable[[], bool], expected: str, where: str) -> None:

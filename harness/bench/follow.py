@@ -27,10 +27,10 @@ from db.cutover import moves
 from db.cutover.context import RunConfig
 from db.environments import Environment
 from db.errors import Failure, Refusal
-from db.ops import change_log, following
+from db.ops import following
 from db.servers import Server
 from harness.bench.clients import Clients
-from harness.bench.disturbances import DISTURBANCES, Disturbed, following_file
+from harness.bench.disturbances import DISTURBANCES, Disturbed, following_file, lag
 from harness.bench.samples import TargetsJudgement, Threshold, Verdict
 from harness.bench.setup import DURABLE
 from harness.bench.versions import Version
@@ -47,7 +47,7 @@ CALM_SECONDS = 2.0
 """Where the lag is below the first for so long, the file has caught up: a long first round is followed by another."""
 
 MOST_WINDOWS = 3.0
-"""The last window by the first: one of tens of milliseconds varies by a factor of two or three with the machine."""
+"""The limit of the last window to the first: one of tens of ms varies by a factor of two or three with the machine."""
 
 SAMPLE_SECONDS = 0.1
 BEGIN_SECONDS = 60.0
@@ -117,7 +117,7 @@ class _Sample:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """A disturbance that was had: monotonic seconds of its begin, its end, and when the lag was small again."""
+    """A disturbance that took place: monotonic seconds of its begin, its end, and when the lag was small again."""
 
     name: str
     began: float
@@ -169,17 +169,17 @@ class _Bench:
             self._cut_over()
             began = time.monotonic()
             with self._clients() as load, following_file(self.setup.environment) as follower:
-                that = Disturbed(self.setup, self.disk, follower, self.trees / "newer")
+                bench = Disturbed(self.setup, self.disk, follower, self.trees / "newer")
                 share = seconds / (len(DISTURBANCES) + 1)
                 self._recover("begin", began, began)
                 self._sample(share)
                 for name, disturb in DISTURBANCES.items():
-                    if why := that.unable(name):
+                    if why := bench.unable(name):
                         self.untried[name] = why
                     else:
                         since = time.monotonic()
                         self.progress.say(f"     {name}")
-                        disturb(that)
+                        disturb(bench)
                         ended = time.monotonic()
                         reopen()
                         self._recover(name, since, ended)
@@ -224,7 +224,7 @@ class _Bench:
         until = time.monotonic() + seconds
         with ops.connect(self.setup.environment.target_direct, application="sudamr bench") as conn:
             while time.monotonic() < until:
-                self.samples.append(_Sample(*_lag(conn), time.monotonic()))
+                self.samples.append(_Sample(*lag(conn), time.monotonic()))
                 time.sleep(SAMPLE_SECONDS)  # The load plays meanwhile: these samples are what is measured.
 
     def _recover(self, what: str, began: float, ended: float) -> None:
@@ -232,12 +232,12 @@ class _Bench:
         with ops.connect(self.setup.environment.target_direct, application="sudamr bench") as conn:
             rounds, small_since = _rounds(conn), math.inf
             while time.monotonic() - small_since < CALM_SECONDS or small_since == math.inf:
-                is_small = _lag(conn)[0] <= SMALL_LAG_SECONDS and _rounds(conn) not in (rounds, 0)
+                is_small = lag(conn)[0] <= SMALL_LAG_SECONDS and _rounds(conn) not in (rounds, 0)
                 small_since = min(small_since, time.monotonic()) if is_small else math.inf
                 if time.monotonic() - ended > BEGIN_SECONDS:
                     raise Failure(
                         f"a lag of {SMALL_LAG_SECONDS} s within {BEGIN_SECONDS:.0f} s",
-                        f"{_lag(conn)[0]:.1f} s",
+                        f"{lag(conn)[0]:.1f} s",
                         where=what,
                     )
                 time.sleep(SAMPLE_SECONDS)  # The lag is a row that the process that follows writes.
@@ -247,8 +247,8 @@ class _Bench:
         lags = sorted(one.lag for one in self.samples)
         most = max(self.samples, key=lambda one: one.lag)
         recoveries = [recovery_of(one, answers) for one in self.disturbances]
-        apart = [answer for answer in answers if not any(one.covers(answer) for one in self.disturbances)]
-        refused = sum(_is_refused(one) for one in apart)
+        undisturbed = [answer for answer in answers if not any(one.covers(answer) for one in self.disturbances)]
+        refused = sum(_is_refused(one) for one in undisturbed)
         with ops.connect(self.setup.environment.target_direct) as conn:
             left = _lines_left(conn)
         judged = TargetsJudgement.of(
@@ -275,7 +275,7 @@ class _Bench:
             self.untried,
             sum(one.granted_write for one in answers),
             refused,
-            sum(_is_dropped(one) for one in apart),
+            sum(_is_dropped(one) for one in undisturbed),
             left,
             first,
             last,
@@ -299,7 +299,7 @@ def _roll_back(env: Environment, handle: str, folder: Path, operator_token: str)
 
 @contextmanager
 def _writer_elsewhere(server: Server) -> Iterator[Callable[[], None]]:
-    """Keep a transaction open in another database that has written; yields what opens it again if it was ended."""
+    """Keep a transaction that has written open in another database; yield a function that opens it again."""
     with ExitStack() as stack:
         held: list[psycopg.Connection] = []
 
@@ -328,14 +328,6 @@ def _is_refused(answer: Answered) -> bool:
 
 def _is_dropped(answer: Answered) -> bool:
     return answer.status == 0
-
-
-def _lag(conn: ops.Connection) -> tuple[float, int]:
-    capture = change_log.capture(conn)
-    if capture is None or not capture.on:
-        raise Failure("a change log that is on", "none", where=ops.place(conn))
-    lines, lag = change_log.waiting(conn, capture.log)
-    return lag or 0.0, lines
 
 
 def _lines_left(conn: ops.Connection) -> int:

@@ -66,7 +66,7 @@ class Version:
 
     @contextmanager
     def _first_on_the_path(self) -> Iterator[None]:
-        """A spawned process is given our path as it is now."""
+        """Put the tree first on sys.path: a process that is spawned meanwhile inherits the path."""
         sys.path.insert(0, str(self.tree))
         try:
             yield

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db import environments
-from db.errors import Refusal
+from db.errors import Failure, Refusal
 from db.files import private
 from db.servers.reaper_client import ReaperClient
 from game.redaction import redact
@@ -24,7 +24,7 @@ NAME = "sudamr-small-disk"
 
 @dataclass(frozen=True, slots=True)
 class SmallDisk:
-    """A mounted one, by the folder on which it is mounted."""
+    """A mounted disk. folder: on which it is mounted."""
 
     folder: Path
 
@@ -62,10 +62,17 @@ def durable(*, megabytes: int) -> Iterator[SmallDisk]:
         reaper.folder(made)
         reaper.mount(folder)
         private.make_folder(folder)
-        with private.opened(image, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, megabytes << 20)
-        _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image))
-        _run("mount", "-t", "ext4", "-o", "loop", str(image), str(folder))
+        try:
+            with private.opened(image, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, megabytes << 20)
+            # By the reaper, which ends no sooner than they do: so none can mount after it has looked.
+            for command in (
+                ["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)],
+                ["mount", "-t", "ext4", "-o", "loop", str(image), str(folder)],
+            ):
+                reaper.run(command, account=None, env=environments.child_variables(), log=made / "log")
+        except (OSError, Failure) as error:
+            raise _refusal(str(error)) from error
         yield SmallDisk(folder)
 
 
@@ -86,6 +93,9 @@ def _run(*command: str) -> None:
             command, check=True, capture_output=True, text=True, env=environments.child_variables(), timeout=60
         )
     except (OSError, subprocess.SubprocessError) as error:
-        said = str(getattr(error, "stderr", None) or error).strip()
-        do = "Run as a user who may mount, such as root, on a machine with this program."
-        raise Refusal("a small disk", redact(said), where=command[0], do=do) from None
+        raise _refusal(str(getattr(error, "stderr", None) or error)) from error
+
+
+def _refusal(said: str) -> Refusal:
+    do = "Run as a user who may mount, such as root, on a machine with mkfs.ext4 and mount."
+    return Refusal("a small disk", redact(" ".join(said.split())), do=do)

@@ -88,8 +88,8 @@ class LiveWriteBack:
     def round(self, connection: ops.Connection | None = None) -> RoundOfWriteBack:
         """Apply what changed since the last round, in a snapshot of its own, while players play.
 
-        connection: another of the owner's, in autocommit, such as that of the last round, which then knows every table:
-        a session's first reading of each takes as long as the rest of a small round.
+        connection: another one of the owner's, in autocommit; None: this session's own. With that of the last round its
+        first readings of each table, which are slow, happen here.
         Raises LogLost where `begin` has to come again.
         """
         with self._snapshot(connection or self.conn):

@@ -6,7 +6,6 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from game import tables
 from game.postgres import statements
@@ -40,7 +39,7 @@ def compiled(shapes: tuple[SaveShape, ...]) -> str:
     names = [f"v{n}" for n in range(2_000)]
     parts = [elements(shape, names) for shape in shapes]
     whole = sa.select(sa.literal_column("1")).add_cte(*(part.cte(f"part_{n}") for n, part in enumerate(parts)))
-    return str((parts[0] if len(parts) == 1 else whole).compile(dialect=PGDialect_psycopg()))  # type: ignore[no-untyped-call]
+    return statements._compiled(parts[0] if len(parts) == 1 else whole)
 
 
 def bare(sql: str, table: str) -> str:

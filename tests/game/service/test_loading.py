@@ -23,8 +23,8 @@ gc.disable()
 from game.service import serving
 ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 says, said = os.pipe()
-loaded = serving.load(*ports, warm=False)
-assert serving.serve(loaded, ports, said) == 1, "its standard input is closed, so that it serves nobody"
+serve = serving.load(*ports, said, warm=False)
+assert serve() == 1, "its standard input is closed, so that it serves nobody"
 print(os.read(says, 1), gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))
 """
 

@@ -7,9 +7,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -181,15 +181,24 @@ def test_told_to_stop_it_ends_with_all_its_processes(
     assert "Traceback" not in running.log
 
 
-def test_a_request_in_flight_is_answered_before_the_end(postgres: PostgresPlace, serve: Callable[..., Running]) -> None:
-    postgres.put(builders.player("hana", **HANA))
-    running = serve(postgres.url)
-    running.ready()
+@contextmanager
+def in_flight(
+    running: Running, postgres: PostgresPlace
+) -> Iterator[tuple[psycopg.Connection[Any], Future[httpx.Response]]]:
+    """A request that waits for its player, whom the connection has locked; and the request's answer."""
     owner = psycopg.connect(postgres.database.owner.conninfo)
     with ThreadPoolExecutor() as threads, owner as blocker:
         blocker.execute("select from users where id = 'hana' for update")
         waiting = threads.submit(running.act, "m1", "r1")
         eventually(lambda: one_waits(blocker))
+        yield blocker, waiting
+
+
+def test_a_request_in_flight_is_answered_before_the_end(postgres: PostgresPlace, serve: Callable[..., Running]) -> None:
+    postgres.put(builders.player("hana", **HANA))
+    running = serve(postgres.url)
+    running.ready()
+    with in_flight(running, postgres) as (blocker, waiting):
         running.process.send_signal(signal.SIGTERM)
         eventually(lambda: assert_in('"stopping"', running.log))
         blocker.rollback()
@@ -204,11 +213,7 @@ def test_a_new_process_takes_connections_while_the_old_one_finishes_what_it_has(
     postgres.put(builders.player("hana", **HANA))
     running = serve(postgres.url, LOCK_TIMEOUT_MS="60000", STATEMENT_TIMEOUT_MS="60000")
     (old,) = running.ready()
-    owner = psycopg.connect(postgres.database.owner.conninfo)
-    with ThreadPoolExecutor() as threads, owner as blocker:
-        blocker.execute("select from users where id = 'hana' for update")
-        waiting = threads.submit(running.act, "m1", "r1")
-        eventually(lambda: one_waits(blocker))
+    with in_flight(running, postgres) as (blocker, waiting):
         running.process.send_signal(signal.SIGHUP)
         eventually(lambda: renewed(running, [old]))
         assert not waiting.done()

@@ -12,6 +12,7 @@ import pytest
 
 from db.errors import Refusal
 from harness.load import small_disk
+from tests.fixtures.small_disk import durable
 from tests.fixtures.waiting import until
 
 OWNER = """
@@ -23,20 +24,8 @@ with small_disk.durable(megabytes=16) as disk:
 """
 
 
-def may_mount() -> bool:
-    try:
-        with small_disk.durable(megabytes=16):
-            return True
-    except Refusal:
-        return False
-
-
-needs_mount = pytest.mark.skipif(not may_mount(), reason="needs a disk, and this user may mount none")
-
-
-@needs_mount
 def test_a_disk_that_was_filled_takes_no_byte_more_until_it_is_freed() -> None:
-    with small_disk.durable(megabytes=16) as disk:
+    with durable(megabytes=16) as disk:
         disk.fill()
         with pytest.raises(OSError, match="No space") as full:
             (disk.folder / "more").write_bytes(bytes(1 << 16))
@@ -46,8 +35,9 @@ def test_a_disk_that_was_filled_takes_no_byte_more_until_it_is_freed() -> None:
     assert not disk.folder.parent.exists()
 
 
-@needs_mount
 def test_a_killed_owner_leaves_no_mount_and_no_folder() -> None:
+    with durable(megabytes=16):
+        """This user may mount one."""
     command = [sys.executable, "-c", OWNER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
