@@ -62,6 +62,11 @@ def compare(before: Rows, after: Rows) -> dict[str, TableChanges]:
     return {name: change for name, change in changes.items() if change}
 
 
+def is_same(before: Record, after: Record) -> bool:
+    """Return True if the records do not differ, as `compare` would find."""
+    return not _columns_changed(before, after)
+
+
 def _names(before: Rows, after: Rows) -> Iterator[str]:
     yield from after
     yield from (name for name in before if name not in after)
@@ -80,8 +85,13 @@ def _table_changes(before: dict[Key, Record], after: dict[Key, Record]) -> Table
 
 
 def _columns_changed(before: Record, after: Record) -> dict[str, tuple[Value, Value]]:
-    columns = dict.fromkeys((*before, *after))
-    return {name: (before.get(name), after.get(name)) for name in columns if _differ(before.get(name), after.get(name))}
+    if before.keys() != after.keys():
+        columns = dict.fromkeys((*before, *after))
+        before, after = ({name: record.get(name) for name in columns} for record in (before, after))
+    # A copy shares its values, so nearly all of them are the same objects; a call for each would take most of a save.
+    return {
+        name: (old, after[name]) for name, old in before.items() if old is not after[name] and _differ(old, after[name])
+    }
 
 
 def _differ(left: Value, right: Value) -> bool:

@@ -27,6 +27,12 @@ from game.legacy.sqlite_values import quote
 MOST_NAME_BYTES = 2000
 """A table's name is part of a key in Postgres, whose index entries have at most 2,700 bytes."""
 
+ROOM = 2**32
+"""Rows that can be added behind a table's last one at least."""
+
+LAST_PLACE = 2**63 - 1 - ROOM
+MOVED_BY = 2**62
+
 _NAMED = 3
 _DAMAGED = re.compile(r"\*\*\* in database|Tree \d|Page \d|Freelist|Fragmentation|btree")
 """Beginnings of SQLite's findings about pages. Older versions put a headline first."""
@@ -169,6 +175,24 @@ def check_names(source: Source) -> None:
             )
 
 
+def check_places(source: Source) -> None:
+    """Refuse a row at the end of SQLite's rowids: a row that is added on Postgres comes behind the last one."""
+    for table in source.tables.values():
+        if table.rowid is None:
+            continue
+        name, rowid = quote(table.name), table.rowid
+        (last,) = source.connection.execute(f"SELECT max({rowid}) FROM {name}").fetchone()
+        if last is not None and last > LAST_PLACE:
+            raise Refusal(
+                f"room for rows behind the last one of {table.name}",
+                f"its rowid is {last}, and SQLite's end at {2**63 - 1}",
+                where=source.where,
+                do=schemas.in_the_file(
+                    f"UPDATE {name} SET {rowid} = {rowid} - {MOVED_BY} WHERE {rowid} > {LAST_PLACE};"
+                ),
+            )
+
+
 def check_writable(source: Source) -> None:
     """Refuse a file with a table that this program's SQLite can't write: the service and the fence must write it."""
     unwritable = find_unwritable(source)
@@ -192,6 +216,7 @@ def check_schema(source: Source) -> None:
 SOUNDNESS: tuple[Callable[[Source], None], ...] = (check_sizes, compute_generated, check_integrity)
 CONTENTS: tuple[Callable[[Source], None], ...] = (
     check_names,
+    check_places,
     check_writable,
     check_schema,
     check_journals,

@@ -31,11 +31,13 @@ from game.legacy import (
     guarding,
     identity,
     numbering,
+    player_row,
     sqlite_values,
     write_lock,
 )
 from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
+from game.legacy.codec.unneeded import HoldingNobody
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
 from game.legacy.write_lock import BUSY, primary_code
 from game.rows import Record, Rows, compare
@@ -103,6 +105,7 @@ class LegacyStore:
         self._busy_timeout_seconds = busy_timeout_seconds
         # SQLite's own wait is a poll that lets newcomers overtake; within the process writers queue here instead.
         self._turn = threading.Lock()
+        self._seen = HoldingNobody()
         self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=pool_timeout_seconds)
 
     @contextmanager
@@ -115,7 +118,7 @@ class LegacyStore:
             raise TryAgain("tx_rolled_back", "other commands of this process kept the file's write lock")
         try:
             with self._transaction(partial(self._lock, patience, fence_pass), patience_seconds) as connection:
-                yield LegacyUnit(connection, fence_pass, self._watch)
+                yield LegacyUnit(connection, fence_pass, self._seen, self._watch)
         finally:
             self._turn.release()
 
@@ -138,14 +141,16 @@ class LegacyStore:
                 raise fence.refusal(state)
             if lacks := homes.homeless():
                 raise StoreUnavailable(_sentence(lacks))
-            row_and_rows = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
+            row_and_rows = player_row.find(
+                connection, player, [table.name for table in tables.PLAYER_STATE], self._seen
+            )
             if row_and_rows is None:
                 return None
             rows = Rows({table.name: row_and_rows[1].get(table.name, {}) for table in tables.PLAYER_STATE})
             for journal in journals:
                 absent = numbering.absent_columns(connection) if journal is tables.action_receipts else ()
                 rows[journal.name] = file_journals.records(connection, journal, player, absent=absent)
-        return _without_codec_columns(rows)
+        return player_row.without_codec_columns(rows)
 
     def status(self) -> StoreStatus:
         """Read the store's status. The file's own place is its identity: links are followed."""
@@ -238,8 +243,11 @@ class LegacyStore:
 class LegacyUnit:
     """One transaction on the legacy file."""
 
-    def __init__(self, connection: sqlite3.Connection, fence_pass: str | None, watch: Watch = UNWATCHED) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, fence_pass: str | None, seen: HoldingNobody, watch: Watch = UNWATCHED
+    ) -> None:
         self._connection = connection
+        self._seen = seen
         self._fence_pass = fence_pass
         self._watch = watch
         self._row: dict[str, Cell] = {}
@@ -252,7 +260,7 @@ class LegacyUnit:
         if state == "moved" and self._fence_pass is None:
             raise fence.refusal(state)
         with self._watch.asking("load"):
-            row_and_rows = _find(self._connection, player, names)
+            row_and_rows = player_row.find(self._connection, player, {*names, tables.user_inventory.name}, self._seen)
             if row_and_rows is None:
                 return None
             self._row, rows = row_and_rows
@@ -301,7 +309,7 @@ class LegacyUnit:
 
     def _update(self, row: dict[str, Cell]) -> None:
         for column in row:
-            if column not in self._row and column not in _columns(self._connection):
+            if column not in self._row and column not in player_row.columns(self._connection):
                 self._connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
         assignments = ", ".join(f"{quote(column)} = {placeholder(cell)}" for column, cell in row.items())
         values = [*(sqlite_values.bind(cell) for cell in row.values()), sqlite_values.bind(self._row["id"])]
@@ -326,10 +334,6 @@ def _require_tables(connection: sqlite3.Connection) -> None:
         raise StoreUnavailable(f"the legacy file: {intruder[0]} acts in the place of a journal")
 
 
-def _columns(connection: sqlite3.Connection) -> list[str]:
-    return [name for (name,) in connection.execute("SELECT name FROM pragma_table_info('users')")]
-
-
 def _lacking(connection: sqlite3.Connection) -> list[str]:
     """Name the columns that the file's journals lack, but for those that a command adds.
 
@@ -347,29 +351,9 @@ def _sentence(lacks: Collection[str]) -> str:
     return f"the legacy file has no place for {printable.named(lacks)}: {GIVE_A_HOME}" if lacks else ""
 
 
-def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
-    """Return the player's row, as far as the tables need it, and its rows; None where its id can't be a player's."""
-    columns = codec.columns_for(names, _columns(connection))
-    listed = ", ".join(quote(column) for column in columns)
-    cells = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
-    if cells is None:
-        return None
-    row = dict(zip(columns, cells, strict=True))
-    # Not the real rowid: the table may have none, and only the transfer uses it.
-    rows = codec.decode_row(row, rowid=0).rows
-    return (row, rows) if rows.get("users") else None
-
-
 def _state(rows: Rows) -> Rows:
     """Return the rows that the codec writes: all but the journals."""
     return Rows({name: records for name, records in rows.items() if name not in _JOURNALS})
-
-
-def _without_codec_columns(rows: Rows) -> Rows:
-    for name, records in rows.items():
-        shown = [column.name for column in tables.game_columns(tables.BY_NAME[name])]
-        rows[name] = {key: {column: record[column] for column in shown} for key, record in records.items()}
-    return rows
 
 
 @contextmanager

@@ -86,7 +86,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "harness/load/small_disk.py": (1, "tests/harness/load/test_small_disk.py"),
     "harness/bench/round.py": (1, "tests/harness/bench/test_round.py"),
     "harness/bench/window.py": (1, "tests/harness/bench/test_bench.py"),
-    "db/transfer/soundness.py": (3, "tests/db/transfer/test_transfer_remedies.py"),
+    "db/transfer/soundness.py": (4, "tests/db/transfer/test_transfer_remedies.py"),
     "db/conversion/proof.py": (1, "tests/db/conversion/test_conversion_proof.py"),
     "db/conversion/convert.py": (7, "tests/db/conversion/test_convert_refused.py"),
     "db/conversion/encoded_schema.py": (1, "tests/db/conversion/test_convert.py"),

@@ -23,7 +23,7 @@ from game.legacy.codec.encode import UNREAD, RowEncoder
 from game.legacy.codec.mapping import OTHERS, USERS
 from game.legacy.codec.readers import indexable, storable
 from game.legacy.sqlite_values import Cell
-from game.rows import Key, Record, Rows, Value
+from game.rows import Key, Record, Rows, Value, is_same
 
 __all__ = [
     "MODELLED",
@@ -134,7 +134,13 @@ def changed(row: Mapping[str, Cell], before: Rows, after: Rows, mapping: RowMapp
     One that the file lacks may be among them; `declared` of the mapping says how it is declared.
     """
     touched = mapping.written_with({name for name in (*before, *after) if before.get(name) != after.get(name)})
-    old, new = (encode_row(_only(rows, touched), mapping=mapping) for rows in (before, after))
+    old, texts = _encoded(_only(before, touched), mapping, NOTHING_KNOWN)
+    unchanged = {
+        (table, key): text
+        for (table, key), text in texts.items()
+        if (record := after.get(table, {}).get(key)) is not None and is_same(before[table][key], record)
+    }
+    new, _texts = _encoded(_only(after, touched), mapping, unchanged)
     return {
         column: cell
         for column, cell in new.items()
@@ -158,6 +164,14 @@ def encode_other(table: str, record: Mapping[str, Value]) -> dict[str, Cell]:
     kept = sqlite_values.decode(str(record["cells"])) if record.get("cells") is not None else {}
     plain = next((other.columns for other in OTHERS.values() if other.name == table), {})
     return {**{column: record[name] for column, name in plain.items()}, **kept}
+
+
+def _encoded(
+    rows: Rows, mapping: RowMapping, known: Mapping[tuple[str, Key], KnownElement]
+) -> tuple[dict[str, Cell], Mapping[tuple[str, Key], KnownElement]]:
+    """Return the row again, and the elements that were written for it."""
+    encoder = RowEncoder(rows, _kept(rows), mapping, known)
+    return encoder.run(None), encoder.written
 
 
 def _only(rows: Rows, names: set[str]) -> Rows:

@@ -29,6 +29,8 @@ class RowEncoder:
         self.kept = kept
         self.mapping = mapping
         self.known = known
+        self.written: dict[tuple[str, Key], KnownElement] = {}
+        """The elements that were written, by table and key."""
 
     def run(self, wanted: frozenset[str] | None) -> dict[str, Cell]:
         """Encode the columns that the player's tables have values for, and every kept cell; all, or the wanted ones."""
@@ -78,7 +80,10 @@ class RowEncoder:
         for key, record in records.items():
             known = self.known.get((document.table, key))
             is_known = known is not None and (not flag or known.record[flag] == record[flag])
-            yield key, record, known.text if known is not None and is_known else write(document, record)
+            if known is None or not is_known:
+                known = KnownElement(write(document, record), record)
+            self.written[document.table, key] = known
+            yield key, record, known.text
 
     def _slots(self, row: dict[str, Cell], document: Document) -> None:
         text = equipment.write_equipment(self._records(document.table), self._layout(document))

@@ -11,7 +11,7 @@ import pytest
 from db.errors import Refusal
 from db.legacy.source import Source, opened
 from db.transfer import soundness
-from db.transfer.soundness import CONTENTS, SOUNDNESS
+from db.transfer.soundness import CONTENTS, LAST_PLACE, SOUNDNESS
 from game.legacy.numbering import RECEIPTS
 from tests.db.legacy.unusual_cases import Step, case, in_schema
 
@@ -30,6 +30,7 @@ PLANTS: dict[str, tuple[Step, ...]] = {
         *in_schema("notes", f"{NOTES} CHECK (t > 'b'))"),
     ),
     "check_names": (f'CREATE TABLE "{"표" * 700}" (a)',),
+    "check_places": (f"{NOTES})", f"INSERT INTO notes VALUES ({LAST_PLACE + 1}, 'a')"),
     "check_writable": ("CREATE TRIGGER t AFTER UPDATE ON users BEGIN UPDATE kv SET value = norm(value); END",),
     "check_schema": (
         "CREATE TABLE badly (a UNIQUE)",
@@ -85,3 +86,8 @@ def test_a_check_refuses_what_no_other_does(name: str, tmp_path: Path, monkeypat
     path = case(name, *PLANTS[name]).write(tmp_path / "game.db")
     refusals = refusing(path, monkeypatch)
     assert set(refusals) == {name}, refusals
+
+
+def test_a_row_below_the_last_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = f"{NOTES})", f"INSERT INTO notes VALUES ({LAST_PLACE}, 'a'), (-9223372036854775808, 'b')"
+    assert refusing(case("places", *steps).write(tmp_path / "game.db"), monkeypatch) == {}

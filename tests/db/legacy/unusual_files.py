@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from db.legacy import declared_tables
 from db.samples import builders
+from db.transfer.soundness import LAST_PLACE
 from game.legacy import sqlite_values
 from game.legacy.codec import mapping
 from game.legacy.sqlite_values import BadText, Cell
@@ -265,7 +266,7 @@ def unusual_files(draw: st.DrawFn) -> UnusualFile:
     count = draw(st.sampled_from([73, 78, 78, 80]))
     dropped = draw(st.one_of(st.just([]), st.lists(st.sampled_from(DROPPABLE), max_size=5, unique=True)))
     columns = tuple(name for name in declared_tables.names("users", count) if name not in dropped)
-    rowids = st.one_of(st.integers(1, 20), st.integers(-(2**63), 2**63 - 1))
+    rowids = st.one_of(st.integers(1, 20), st.integers(-(2**63), LAST_PLACE))
     rows = draw(st.dictionaries(rowids, players(columns), max_size=4))
     statements = [statement for statement in STATEMENTS if draw(st.booleans())]
     made = [name for name in EXTRA_TABLES if any(f"TABLE {name} " in statement for statement in statements)]

@@ -10,7 +10,7 @@ import pytest
 
 from db.samples import builders
 from game.errors import StoreUnavailable
-from game.legacy import store
+from game.legacy import player_row
 from game.rules.commands import ClaimMail
 from tests.game.places import LegacyPlace
 from tests.game.playing_on_stores import Failing, ask, lost
@@ -50,7 +50,7 @@ def raising(legacy: LegacyPlace, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
             error.sqlite_errorname = name
             raise error
 
-        monkeypatch.setattr(store, "_find", fails)
+        monkeypatch.setattr(player_row, "find", fails)
         return Failing(legacy.store, "never", lost())
 
     return end_in
