@@ -35,7 +35,7 @@ HOMES = {
         "db/transfer/live/capture.py": "an INSERT of a SELECT",
         "db/transfer/live/writing.py": "an INSERT of a SELECT of arrays",
         "db/legacy/compiling.py": "a try in memory, without values",
-        "db/ops/fence.py": "a try of a fenced table, without values",
+        "db/ops/fence_proof.py": "a try of a fenced table, without values",
         "harness/bench/setup.py": "an INSERT of a SELECT",
         "harness/databases/reset.py": "a table of ours, its name built with the schema's",
     },

@@ -68,7 +68,7 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     expected = "every process of the service to have the legacy file open beside Postgres"
     require_offered(context, context.env.legacy, expected, later=_LATER)
     context.journal.write("window")
-    fence.without_trigger(context.conn)  # The fence reads the same in the window: 7 ms if its session never did.
+    prepared = fence.prepare(context.conn)
     writing_back.close_in(context, back)
     context.config.observer("at", "window")  # Nothing is locked yet; what players do meanwhile is the last round's.
     line = Timeline(context.config.observer)
@@ -77,7 +77,7 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
         with undisturbed():
             with _locked(context, line):
                 tool_end.tell(watchdog.WINDOW)  # Not before the lock: attempts may take longer than a window may last.
-                facts |= _last_moments(context, back, tool_end, line)
+                facts |= _last_moments(context, back, tool_end, line, prepared)
             committed = True
             line.mark("returned")
             context.journal.write(READ_ONLY_BEGINS, when=line.began)
@@ -133,12 +133,18 @@ def _lock(conn: psycopg.Connection[Any]) -> None:
         raise
 
 
-def _last_moments(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, line: Timeline) -> dict[str, Any]:
+def _last_moments(
+    context: RunContext, back: LiveWriteBack, tool_end: Watchdog, line: Timeline, prepared: fence.Prepared
+) -> dict[str, Any]:
     """Raise the fence, write the last round, check, and set the phase. The budget is asked last. Returns facts."""
     line.mark("lock")
     try:
         fence.raise_fence(
-            context.conn, pass_token=context.pass_token, owner=context.owner_on_target, patience_seconds=FENCE_SECONDS
+            context.conn,
+            pass_token=context.pass_token,
+            owner=context.owner_on_target,
+            patience_seconds=FENCE_SECONDS,
+            prepared=prepared,
         )
     except Failure as error:
         raise WindowMissed(error.expected, error.found, where=error.where, do=_LATER) from error
@@ -149,7 +155,7 @@ def _last_moments(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, 
     _require_no_canaries(context, back.file.connection)
     line.mark("checks")
     context.held.advance(Phase.LIVE, Phase.RETURNED)
-    fence.raise_fence(context.conn, state="moved", owner=context.owner_on_target)
+    fence.raise_fence(context.conn, state="moved", owner=context.owner_on_target, prepared=prepared)
     require_in_time(context, line, later=_LATER)
     tool_end.tell(watchdog.SENT)
     context.lifting = True

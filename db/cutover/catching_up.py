@@ -20,7 +20,7 @@ LONGEST_SECONDS = 0.5
 MOST_ROUNDS = 60
 MOST_AHEAD = 6
 LEAST_SHRINKING = 0.9
-STILL = 2
+STILL = 4
 """So many rounds in a row that shrink by less than a tenth count as not shrinking."""
 
 

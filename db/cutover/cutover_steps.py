@@ -21,7 +21,7 @@ from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
 from db.legacy import receipts
-from db.ops import Connection, Phase, fence, statements
+from db.ops import Connection, Phase, fence, fence_proof, statements
 from db.schema import migrate
 from db.snapshots import Label, Side, manifest
 from game import tables as game_tables
@@ -66,7 +66,7 @@ def migrate_target(context: RunContext) -> Facts:
     if drifted := migrate.drift(direct):
         raise Failure("the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted)
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
-    refused = fence.prove(context.env.target)
+    refused = fence_proof.prove(context.env.target)
     begin_loading(context)
     return {"applied": made.applied, "head": made.head, "numbered_receipts": numbered, "writes_refused": refused}
 

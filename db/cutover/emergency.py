@@ -17,7 +17,7 @@ from db.cutover import ending, fence_owner, journal, probes
 from db.cutover.ending import Observation, RunEnding
 from db.environments import Environment
 from db.errors import Failure, Refusal
-from db.ops import Phase, RunLock, emergency, fence
+from db.ops import Phase, RunLock, emergency, fence, fence_proof
 from db.ops.emergency import LEGACY, TARGET, Emergency
 from db.processes import operator
 from db.schema import migrate
@@ -239,5 +239,5 @@ _SET = {LEGACY: _set_on_legacy, TARGET: _set_on_target}
 _LIFT = {LEGACY: _lift_legacy, TARGET: _lift_target}
 _PROVE: dict[str, Callable[[Environment], int]] = {
     LEGACY: _prove_legacy,
-    TARGET: lambda env: fence.prove(env.target),
+    TARGET: lambda env: fence_proof.prove(env.target),
 }

@@ -18,7 +18,7 @@ from db.cutover.cutover_steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
 from db.legacy.source import opened
-from db.ops import Phase, fence, following, orders, statements
+from db.ops import Phase, fence, fence_proof, following, orders, statements
 from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
@@ -47,7 +47,7 @@ def fence_target(context: RunContext) -> dict[str, Any]:
     context.journal.write(READ_ONLY_BEGINS)
     context.deadline.start()
     fence.raise_fence(context.conn, pass_token=context.pass_token, owner=context.owner_on_target)
-    refused = fence.prove(context.env.target)
+    refused = fence_proof.prove(context.env.target)
     _fence_legacy(context)
     return {"writes_refused": refused}
 

@@ -116,15 +116,15 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
     require_offered(context, context.env.target, expected, later=_LATER)
     context.journal.write("window")
     context.config.observer("at", "window")  # Nothing is fenced yet, so whatever an observer does is no part of it.
-    fence.without_trigger(context.conn)  # The lift reads the same in the window: 7 ms if its session never did.
     with priority.raised():
         catching_up.close_in(live)
+    prepared = fence.prepare(context.conn)
     line = Timeline(context.config.observer)
     with _impatient(context.conn, live.conn):
         try:
             tool_end.tell(watchdog.WINDOW)
             with live.hurried(), undisturbed():
-                facts |= _through(context, live, tool_end, line)
+                facts |= _through(context, live, tool_end, line, prepared)
             tool_end.tell(watchdog.OVER)
         except (ToolError, *FAILURES, KeyboardInterrupt):
             phase = _known_phase(context)
@@ -216,7 +216,9 @@ def undisturbed() -> Iterator[None]:
         gc.enable()
 
 
-def _through(context: RunContext, live: LiveTransfer, tool_end: Watchdog, line: Timeline) -> dict[str, Any]:
+def _through(
+    context: RunContext, live: LiveTransfer, tool_end: Watchdog, line: Timeline, prepared: fence.Prepared
+) -> dict[str, Any]:
     """Go through the window: fence the file, apply the last round, check, and lift Postgres's fence. Returns facts."""
     owner, path = context.owner, context.env.legacy.path
     closing_check = fence_owner.of_this_game_or_open(owner, path)
@@ -236,7 +238,7 @@ def _through(context: RunContext, live: LiveTransfer, tool_end: Watchdog, line: 
         if context.instant is not None:
             context.instant.take()
         line.mark("checks")
-        _lift(context, tool_end, line)
+        _lift(context, tool_end, line, prepared)
         line.mark("live")
     line.mark("moved")
     return {
@@ -258,7 +260,7 @@ def _soon(turning_fence: AbstractContextManager[sqlite3.Connection]) -> Iterator
         raise WindowMissed(error.expected, error.found, where=error.where, do=_LATER) from error
 
 
-def _lift(context: RunContext, tool_end: Watchdog, line: Timeline) -> None:
+def _lift(context: RunContext, tool_end: Watchdog, line: Timeline, prepared: fence.Prepared) -> None:
     """Send the point of no return. The budget is asked last."""
     require_in_time(context, line, later=_LATER)
     tool_end.tell(watchdog.SENT)
@@ -266,7 +268,7 @@ def _lift(context: RunContext, tool_end: Watchdog, line: Timeline) -> None:
     with context.conn.transaction():
         context.held.require_proof()
         context.held.advance(Phase.LOADING, Phase.LIVE)
-        fence.lift(context.conn, log=True)
+        fence.lift(context.conn, log=True, prepared=prepared)
 
 
 def _require_captured(context: RunContext, live: LiveTransfer, connection: sqlite3.Connection) -> None:

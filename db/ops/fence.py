@@ -13,33 +13,29 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-import psycopg
 from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from db import ops, tables
-from db.counts import few
 from db.errors import Failure, Refusal
 from db.ops import change_log, locks
 from db.ops.schema import FENCE_LOCK, FUNCTIONS
 from db.remedies import statement
-from db.target import pooler
 from db.target.extensions import not_an_extensions
 from game import tables as game_tables
-from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
+from game.errors import FENCE_PASS_SETTING
 from game.legacy.fence_schema import Owner
 from game.unit_of_work import FenceState
-from game.urls import PostgresUrl
 
 
 @dataclass(frozen=True)
-class _Table:
+class FencedTable:
     """A table, how the fence's trigger stands on it (None where there is none), and what our role may do to it."""
 
     name: str
@@ -63,16 +59,11 @@ LOCK_TIMEOUT_MS = 50
 LONGEST_PAUSE_SECONDS = 0.5
 """The longest pause between two attempts, in which players write."""
 
-PROOF_LOCK_TIMEOUT_MS = 1000
-"""How long the proof, which changes nothing, may wait for a table."""
-
 PATIENCE_SECONDS = 15.0
 
 BEFORE_STATEMENT = 2
 EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
 """Bits of pg_trigger.tgtype."""
-
-NO_PRIVILEGE_SQLSTATE = "42501"
 
 WRITE_STATE = """
 insert into ops.fence as f (schema, state, run, peer) values (%s, %s, %s, %s)
@@ -104,6 +95,24 @@ def new_pass() -> str:
     return secrets.token_urlsafe(32)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The fence's triggers and their function as `prepare` found them. asleep: the tables whose trigger is not on."""
+
+    asleep: tuple[str, ...]
+
+
+def prepare(conn: ops.Connection) -> Prepared:
+    """Read the fence's triggers, and see to their function: what a window need not do while players wait.
+
+    Raises Failure where a table has no trigger, with the SQL that makes it, and Refusal where nothing was migrated.
+    """
+    prepared = Prepared(tuple(_asleep(conn)))
+    with conn.transaction():
+        _require_function(conn)
+    return prepared
+
+
 def raise_fence(
     conn: ops.Connection,
     *,
@@ -111,10 +120,13 @@ def raise_fence(
     pass_token: str | None = None,
     owner: Owner | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
+    prepared: Prepared | None = None,
 ) -> None:
     """Fence the schema of the connection; again is harmless and replaces the pass and the owner (None: there is none).
 
     owner: the run and the identity of the legacy file (`game.legacy.identity`); the service trusts no file without it.
+
+    prepared: what `prepare` found on this connection a moment ago; by default it is read now.
 
     When it returns no write is in flight: it waits for the transactions that have written, in attempts so short that
     others hardly wait behind it. Joins a transaction that is open. Failure naming the blockers when they do not end in
@@ -124,7 +136,7 @@ def raise_fence(
         raise ValueError("open is what lift makes it")
     if pass_token == "":  # An empty setting is what every session has.
         raise ValueError("an empty pass")
-    asleep = _asleep(conn)
+    asleep = (prepared or prepare(conn)).asleep
     retrying = Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
         stop=stop_after_delay(patience_seconds),
@@ -141,15 +153,18 @@ def raise_fence(
         ) from None
 
 
-def lift(conn: ops.Connection, *, log: bool = False) -> None:
+def lift(conn: ops.Connection, *, log: bool = False, prepared: Prepared | None = None) -> None:
     """Open the schema to writes, in one transaction or as part of the open one; no pass stays valid.
 
     Nothing is locked, so it never waits. The owner stays recorded: a service that comes from the other store looks for
-    it. log: begin the change log for the owner's legacy file, which says what the schema says.
+    it. log: begin the change log for the owner's legacy file, which says what the schema says. prepared: as for
+    `raise_fence`.
     """
-    _tables(conn)
+    if prepared is None:
+        tables_of(conn)
     with conn.transaction():
-        _require_function(conn)
+        if prepared is None:
+            _require_function(conn)
         _write_state(conn, "open", None)
         if log:
             change_log.begin_at_lift(conn)
@@ -192,7 +207,7 @@ def inconsistent_tables(conn: ops.Connection, recorded: FenceState) -> tuple[str
 
 def without_trigger(conn: ops.Connection) -> tuple[str, ...]:
     """Return the tables on which the fence's trigger is not on, whatever the fence's state."""
-    return tuple(table.name for table in _tables(conn) if table.enabled != "A")
+    return tuple(table.name for table in tables_of(conn) if table.enabled != "A")
 
 
 def require_consistent(recorded: FenceState, inconsistent: tuple[str, ...], schema: str, *, where: str) -> None:
@@ -244,37 +259,12 @@ def own_pass(conn: ops.Connection) -> Iterator[None]:
         conn.execute("delete from ops.fence_passes where schema = %s and pass_sha256 = %s", parameters)
 
 
-def prove(service: PostgresUrl) -> int:
-    """Try to write as the service does; each try is rolled back. How many were refused by the fence itself.
-
-    Per table INSERT, and UPDATE and DELETE of a row where there is one; what the role may not do at all must be
-    refused for that; TRUNCATE, which would wait for every reader, by the catalog. Failure naming each hole.
-    """
-    with pooler.transaction(service, application="sudamr fence") as conn:
-        conn.execute("select set_config('lock_timeout', %s, true)", (f"{PROOF_LOCK_TIMEOUT_MS}ms",))
-        fenced_tables = _tables(conn)
-        holes = [f"{table.name}: its trigger is not wholly on" for table in fenced_tables if not table.fenced]
-        proven = 0
-        for table in fenced_tables:
-            refused, let_through = _attempt(conn, table)
-            proven += refused
-            holes += let_through
-    if holes:
-        raise Failure(
-            "every write to be refused",
-            few(holes, 4, between="; "),
-            where=service.redacted,
-            do="Run the same command again: it sets the fence anew.",
-        )
-    return proven
-
-
 def _asleep(conn: ops.Connection) -> list[str]:
     """Return the tables whose trigger is not on: an earlier version switched it off while the game was open.
 
     Failure where a table has none.
     """
-    fenced_tables = _tables(conn)
+    fenced_tables = tables_of(conn)
     without = [table.name for table in fenced_tables if table.enabled is None]
     if without:
         raise Failure(
@@ -287,10 +277,9 @@ def _asleep(conn: ops.Connection) -> list[str]:
 
 
 def _fence_once(
-    conn: ops.Connection, to: FenceState, token: str | None, owner: Owner | None, asleep: list[str]
+    conn: ops.Connection, to: FenceState, token: str | None, owner: Owner | None, asleep: Collection[str]
 ) -> None:
     with conn.transaction():
-        _require_function(conn)
         before = _value(conn, "select current_setting('lock_timeout')")
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
         conn.execute("select pg_advisory_xact_lock(%s, hashtext(current_schema()))", (FENCE_LOCK,))
@@ -324,50 +313,13 @@ def _write_state(conn: ops.Connection, to: FenceState, token: str | None, owner:
         conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", (schema, _sha256(token)))
 
 
-def _tables(conn: ops.Connection) -> list[_Table]:
+def tables_of(conn: ops.Connection) -> list[FencedTable]:
     """Return each table but Alembic's. Refusal where nothing was migrated."""
     rows = conn.execute(TABLES, (list(EVENTS), tables.FENCE_TRIGGER, tables.VERSION_TABLE)).fetchall()
-    listed = [_Table(*row) for row in rows]
+    listed = [FencedTable(*row) for row in rows]
     if not any(table.name == "users" for table in listed):
         raise _not_migrated(conn)
     return listed
-
-
-def _attempt(conn: ops.Connection, table: _Table) -> tuple[int, list[str]]:
-    """Count the writes that the fence refused, and list those that did not end as they should."""
-    refused, holes = 0, []
-    for event in ("INSERT", "UPDATE", "DELETE"):
-        expected = FENCE_SQLSTATE if event in table.rights or _serviced(table, event) else NO_PRIVILEGE_SQLSTATE
-        sqlstate = _try(conn, table, event)
-        refused += sqlstate == FENCE_SQLSTATE
-        if sqlstate != expected:
-            holes.append(f"{event} on {table.name}: {sqlstate or 'done'}, not {expected}")
-    return refused, holes
-
-
-def _serviced(table: _Table, event: str) -> bool:
-    """Return True if the service needs the right: then lacking it is a fault, and no fence."""
-    if event == "INSERT" and table.name in {journal.name for journal in game_tables.JOURNALS}:
-        return True
-    return table.name in {state.name for state in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)}
-
-
-def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
-    """Return the SQLSTATE that the write ends in; None when it went through."""
-    names = {"table": sql.Identifier(table.name), "column": sql.Identifier(table.column or "ctid")}
-    statements = {
-        "INSERT": sql.SQL("insert into {table} default values"),
-        "UPDATE": sql.SQL("update {table} set {column} = {column} where ctid = (select ctid from {table} limit 1)"),
-        "DELETE": sql.SQL("delete from {table} where ctid = (select ctid from {table} limit 1)"),
-    }
-    try:
-        with conn.transaction(force_rollback=True):
-            conn.execute(statements[event].format(**names))
-    except psycopg.DatabaseError as error:
-        if error.sqlstate is None:
-            raise
-        return error.sqlstate
-    return None
 
 
 def _schema(conn: ops.Connection) -> str:

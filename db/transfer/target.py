@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeAlias
@@ -146,10 +146,17 @@ class Target:
         """Take over what another snapshot's target found out about the file's schema, which is the same in this one."""
         for name in ("schema", "users_columns", "_absent"):
             self.__dict__[name] = getattr(other, name)
+        if "_notes_replays" in other.__dict__:
+            self.__dict__["_notes_replays"] = other._notes_replays
 
     def kept_lines(self, table: str) -> Iterator[LegacyRow]:
         """Yield the lines of a journal that were kept whole."""
         return (row for _position, row in self._encoded("legacy_rows", ["position"], source=table))
+
+    def kept_whole_of(self, names: Collection[str]) -> set[str]:
+        """Return those of the legacy tables of which a row was kept whole."""
+        query = "select distinct source from legacy_rows where source = any(%s)"
+        return {name for (name,) in self.conn.execute(query, (list(names),))}
 
     def added_columns(self) -> list[str]:
         """Return columns that `users` needs besides those of the file: a command wrote what it had no place for."""
@@ -199,22 +206,29 @@ class Target:
     def players_of(self, ids: list[str]) -> dict[str, Rows]:
         """Return every row of these players, with what was kept of their legacy rows."""
         rows_of = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
-        for table in tables.PLAYER_STATE:
-            column = "id" if table is tables.users else "user_id"
-            for record in fetch(self.conn, table, column, ids):
-                rows_of[str(record[column])][table.name][key_of(table, record)] = record
-        for record in fetch(self.conn, tables.legacy_rows, "key", ids, source="users"):
+        unread_query = self._unread
+        with self.conn.pipeline():
+            state = {
+                table: fetch(self.conn, table, "id" if table is tables.users else "user_id", ids)
+                for table in tables.PLAYER_STATE
+            }
+            kept = fetch(self.conn, tables.legacy_rows, "key", ids, source="users")
+            unread = self.conn.execute(unread_query, (ids,))
+        for table, records in state.items():
+            for record in records:
+                player = str(record["id" if table is tables.users else "user_id"])
+                rows_of[player][table.name][key_of(table, record)] = record
+        for record in kept:
             rows_of[str(record["key"])].table("legacy_rows")[key_of(tables.legacy_rows, record)] = record
-        for player, column in self._unread(ids):
+        for player, column in unread:
             rows_of[player].table(codec.UNREAD)[player, column] = {}
         return rows_of
 
-    def _unread(self, ids: list[str]) -> list[tuple[str, str]]:
-        """Return the cells, as (player, column), that stand in the quarantine and were not loaded since."""
+    @property
+    def _unread(self) -> str:
+        """Return the query of the players' cells, as (player, column), that the quarantine has still."""
         query = "select key, column_name from quarantine where source_table = 'users' and path = '$' and key = any(%s)"
-        if self._notes_replays:
-            query += " and loaded_by is null"
-        return self.conn.execute(query, (ids,)).fetchall()
+        return f"{query} and loaded_by is null" if self._notes_replays else query
 
     # A rollback must not need a migration first: what a revision added is looked for.
     @cached_property

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from game.errors import Fenced, Moved
+from game.errors import Fenced, Moved, StoreUnavailable
 from game.service.holding import Expired, Hold, Holding
 from game.service.lookout import GOES_ON
-from game.service.metrics import Held
+from game.service.metrics import Held, Metrics
 from game.service.pair import StorePair
 from game.service.problems import Rejected
 from game.service.traffic import ASK_AGAIN, Capacity
@@ -27,13 +28,21 @@ from game.unit_of_work import PairedStore, Store
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Store], T]
 
+ON_THE_FILE = 2
+"""Commands on threads at once while the legacy file is served: one that writes, and the next. It has one write lock."""
+
+TURN_SECONDS = 5.0
+"""As long as a command may wait for the file's lock."""
+
 
 class Admission:
     """Carries requests out on the one store of a process."""
 
-    def __init__(self, store: Store, room: Capacity) -> None:
+    def __init__(self, store: Store, room: Capacity, metrics: Metrics) -> None:
         self._store = store
         self._room = room
+        self._metrics = metrics
+        self._on_the_file = asyncio.Semaphore(ON_THE_FILE)
 
     @property
     def served(self) -> Store:
@@ -47,7 +56,13 @@ class Admission:
         """
         del request, bears_pass
         with self._room.share(player):
-            return await self._at_once(work)
+            if not self._room.enter():
+                raise Rejected("too_busy", ASK_AGAIN)
+            try:
+                async with self._turn(self.served):
+                    return await run_in_threadpool(work, self.served)
+            finally:
+                self._room.leave()
 
     async def read(
         self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
@@ -56,6 +71,27 @@ class Admission:
         del request, if_open
         with self._room.share(player):
             return await self._at_once(anyhow)
+
+    @asynccontextmanager
+    async def _turn(self, store: Store) -> AsyncIterator[None]:
+        """Hold one of the turns on the store. Raises StoreUnavailable if none comes in time.
+
+        On Postgres the pool has turns enough. Who waits on the loop for the file costs nothing, whatever becomes of the
+        file meanwhile; each thread that waited would have to find its fence by itself.
+        """
+        if store.engine != "legacy":
+            yield
+            return
+        try:
+            with self._metrics.waiting():
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._on_the_file.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("other commands of this process kept the file's write lock") from None
+        try:
+            yield
+        finally:
+            self._on_the_file.release()
 
     async def _at_once(self, work: Work[T]) -> T:
         if not self._room.enter():
@@ -70,7 +106,7 @@ class PairAdmission(Admission):
     """Carries requests out on whichever of two stores is served."""
 
     def __init__(self, pair: StorePair, room: Capacity, holding: Holding) -> None:
-        super().__init__(pair.served, room)
+        super().__init__(pair.served, room, holding.metrics)
         self._pair = pair
         self._holding = holding
         self._lookout = holding.lookout
@@ -87,14 +123,18 @@ class PairAdmission(Admission):
                 return await self._at_once(work)
             deadline = await self._admit(request, reads=False)
             while True:
-                store = self.served
+                store, met = self.served, None
                 try:
-                    return await run_in_threadpool(work, store if deadline is None else _hurried(store, deadline))
+                    async with self._turn(store):
+                        if not self._lookout.is_window:
+                            return await run_in_threadpool(
+                                work, store if deadline is None else _hurried(store, deadline)
+                            )
                 except (Fenced, Moved) as error:
                     met = error
                 finally:
                     self._room.leave()
-                deadline = await self._held(request, deadline, met if store is self.served else None)
+                deadline = await self._held(request, deadline, met, was=store)
 
     async def read(
         self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
@@ -120,7 +160,7 @@ class PairAdmission(Admission):
                     goes_on, deadline = await self._looked(request, deadline, met)
                     work = if_open if goes_on else anyhow
                 else:
-                    deadline = await self._held(request, deadline, met if store is self.served else None)
+                    deadline = await self._held(request, deadline, met, was=store)
                     work = if_open
 
     async def _admit(self, request: Request, *, reads: bool) -> float | None:
@@ -151,10 +191,14 @@ class PairAdmission(Admission):
             hold.end = Held.REFUSED
             raise Rejected("too_busy", ASK_AGAIN)
 
-    async def _held(self, request: Request, deadline: float | None, met: Fenced | Moved | None) -> float:
-        """Hold a request that met a closed store until it has a place again. met: None if another is served by now."""
+    async def _held(self, request: Request, deadline: float | None, met: Fenced | Moved | None, *, was: Store) -> float:
+        """Hold a request for which a store was closed until it has a place again.
+
+        met: what it met there; None: a window had begun before it came to its turn. was: that store; another one may be
+        served by now.
+        """
         with self._holding.hold(request.receive, deadline) as hold:
-            if met is not None:
+            if was is self.served:
                 await hold.reopening(met)
             await hold.place(self._room)
             return hold.deadline

@@ -81,7 +81,7 @@ def create_app(
         lookout = Lookout(store, metrics, hold_seconds=hold_seconds, report=lambda error: report(error, RequestFacts()))
         admission: Admission = PairAdmission(store, room, Holding(lookout, metrics, hold_seconds))
     else:
-        admission = Admission(store, room)
+        admission = Admission(store, room, metrics)
         metrics.serves.labels(store.engine).set(1)
 
     @asynccontextmanager

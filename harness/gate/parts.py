@@ -14,7 +14,7 @@ from db.console.progress import Progress, Silent
 from db.counts import count
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
-from db.ops import fence
+from db.ops import fence, fence_proof
 from db.samples import seed
 from db.schema import drift, migrate, revisions
 from db.servers import Server
@@ -111,7 +111,7 @@ def _migrations(env: Environment) -> PartResult:
     ops.prepare(owner, env.name)
     first = migrate.migrate(owner, environment=env.name, service_role=role)
     again = migrate.migrate(owner, environment=env.name, service_role=role)
-    refused = fence.prove(env.target)
+    refused = fence_proof.prove(env.target)
     drifted = migrate.drift(owner)
     seen = _drift_seen(owner)
     dummies, problems = _dummies(env)

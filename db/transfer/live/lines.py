@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from db import ops
 from db.legacy.source import Source, SourceRow
@@ -15,9 +15,10 @@ from game import tables
 from game.legacy import sqlite_values
 from game.legacy.codec.readers import storable
 from game.legacy.sqlite_values import Cell, quote
-from game.rows import Record, Rows
+from game.rows import Key, Record, Rows
 
 _RECEIPTS = tables.action_receipts.name
+_KEPT = "select source, position, cells from legacy_rows where source = any(%s)"
 _HEADS = """
 update users u set seq = r.seq, chain = r.chain
 from (
@@ -28,28 +29,54 @@ where u.id = r.user_id and (u.seq, u.chain) is distinct from (r.seq, r.chain)
 """
 
 
-def apply(source: Source, conn: ops.Connection, name: str, keys: Collection[JournalKey], *, run: str) -> int:
-    """Bring the lines of these keys up to the file's, in the open transaction; how many rows were written.
+def apply(source: Source, conn: ops.Connection, dirty: Mapping[str, Collection[JournalKey]], *, run: str) -> int:
+    """Bring the lines of these keys, by journal, up to the file's, in the open transaction; how many rows were written.
 
     A line of a player whom the target has not, or that its constraints would refuse, is kept whole, with a finding.
     """
-    journal = JOURNALS[name]
-    wanted = [key for key in keys if all(isinstance(part, int) or _is_text(part) for part in key)]
-    present = _of_file(source, name, keys)
-    players = known(conn, {str(key[0]) for key in present if isinstance(key[0], str)})
-    before, after, kept = Rows({journal.name: {}}), Rows({journal.name: {}}), []
-    for record in _of_target(conn, journal, wanted):
-        before[journal.name][key_of(journal, record)] = record
-    for key, cells in present.items():
-        if cells["user_id"] in players and unfit(journal, cells) is None:
-            after[journal.name][key] = plain_line(cells)
-        else:
-            kept.append(cells)
+    lines = {name: _Lines(name, keys, _of_file(source, name, keys)) for name, keys in dirty.items() if keys}
+    if not lines:
+        return 0
+    players = known(conn, {str(key[0]) for one in lines.values() for key in one.present if isinstance(key[0], str)})
+    with conn.pipeline():
+        of_target = {name: _of_target(conn, one) for name, one in lines.items()}
+        kept = conn.execute(_KEPT, (list(lines),))
+    positions = _positions(lines, kept)
+    before, after = Rows(), Rows()
+    for name, one in lines.items():
+        journal = JOURNALS[name]
+        before[journal.name] = {key_of(journal, record): record for record in of_target[name]}
+        after[journal.name] = one.taken(players)
     written = writing.write(conn, before, after)
-    _keep_whole(source, conn, name, keys, kept, run)
-    if journal.name == _RECEIPTS and written:
-        give_heads(conn, {str(key[0]) for key in after[journal.name]})
+    for name, one in lines.items():
+        _keep_whole(source, conn, one, positions[name], run)
+    receipts = after.get(_RECEIPTS, {})
+    if written and receipts:
+        give_heads(conn, {str(key[0]) for key in receipts})
     return written
+
+
+@dataclass
+class _Lines:
+    """Lines of one journal. name: the file's; present: those that the file has, by key.
+
+    kept: those that `taken` found no place for.
+    """
+
+    name: str
+    keys: Collection[JournalKey]
+    present: Mapping[JournalKey, dict[str, Cell]]
+    kept: list[dict[str, Cell]] = field(default_factory=list)
+
+    def taken(self, players: Collection[object]) -> dict[Key, Record]:
+        """Return the lines that the target takes, of these players."""
+        journal, taken = JOURNALS[self.name], {}
+        for key, cells in self.present.items():
+            if cells["user_id"] in players and unfit(journal, cells) is None:
+                taken[key] = plain_line(cells)
+            else:
+                self.kept.append(cells)
+        return taken
 
 
 def give_heads(conn: ops.Connection, players: Collection[str]) -> None:
@@ -95,13 +122,26 @@ def _of_file(source: Source, name: str, keys: Collection[JournalKey]) -> dict[Jo
     return found
 
 
-def _of_target(conn: ops.Connection, journal: Any, keys: Collection[JournalKey]) -> list[Record]:
-    """Return the target's lines of the journal with these keys."""
-    if not keys:
-        return []
+def _of_target(conn: ops.Connection, lines: _Lines) -> Iterator[Record]:
+    """Return the target's lines of the journal with these keys. The query is sent by this call."""
+    journal = JOURNALS[lines.name]
+    wanted = [key for key in lines.keys if all(isinstance(part, int) or _is_text(part) for part in key)]
+    if not wanted:
+        return iter(())
     columns = [column.name for column in tables.record_columns(journal)]
-    query, parameters = writing.selecting(journal, columns, list(keys))
-    return [dict(zip(columns, row, strict=True)) for row in conn.execute(query, parameters)]
+    query, parameters = writing.selecting(journal, columns, wanted)
+    cursor = conn.execute(query, parameters)
+    return (dict(zip(columns, row, strict=True)) for row in cursor)
+
+
+def _positions(lines: Mapping[str, _Lines], kept: Iterable[tuple[str, int, str]]) -> dict[str, list[int]]:
+    """Return where lines of these keys are kept whole, by journal; nearly always there is none."""
+    positions: dict[str, list[int]] = {name: [] for name in lines}
+    for name, position, cells in kept:
+        decoded = sqlite_values.decode(cells)
+        if tuple(decoded[column] for column in tables.KEYS[JOURNALS[name].name]) in lines[name].keys:
+            positions[name].append(position)
+    return positions
 
 
 def _is_text(part: object) -> bool:
@@ -114,21 +154,9 @@ def known(conn: ops.Connection, ids: Collection[str]) -> set[object]:
     return {player for (player,) in conn.execute("select id from users where id = any(%s)", (wanted,))}
 
 
-def _keep_whole(
-    source: Source,
-    conn: ops.Connection,
-    name: str,
-    keys: Collection[JournalKey],
-    kept: list[dict[str, Cell]],
-    run: str,
-) -> None:
-    """Exchange what is kept of these lines; nearly always there is nothing of it."""
-    columns = tables.KEYS[JOURNALS[name].name]
-    gone = [
-        position
-        for position, cells in conn.execute("select position, cells from legacy_rows where source = %s", (name,))
-        if tuple(sqlite_values.decode(cells)[column] for column in columns) in keys
-    ]
+def _keep_whole(source: Source, conn: ops.Connection, lines: _Lines, gone: list[int], run: str) -> None:
+    """Exchange what is kept of these lines. gone: the positions of what was kept of them."""
+    name, kept = lines.name, lines.kept
     if gone:
         conn.execute("delete from legacy_rows where source = %s and position = any(%s)", (name, gone))
         conn.execute(

@@ -62,7 +62,10 @@ class _Known:
 
 def _fingerprint(file: sqlite3.Connection) -> tuple[object, ...]:
     """Return what tells a file's schema from another, but for what the fence and capture have in it."""
-    rows = file.execute("SELECT type, name, sql FROM sqlite_master WHERE substr(lower(name), 1, 13) <> 'sudamr_fence_'")
+    rows = file.execute(
+        "SELECT type, name, sql FROM sqlite_master"
+        " WHERE lower(tbl_name) <> 'sudamr_fence' AND substr(lower(name), 1, 13) <> 'sudamr_fence_'"
+    )
     return tuple(rows.fetchall())
 
 
@@ -193,14 +196,12 @@ class Rounds:
                 written += self._whole(source, name)
             else:
                 written += self._rows(source, name, positions)
-        for name, keys in dirty.keys.items():
-            written += lines.apply(source, self.conn, name, keys, run=self.run)
-        return written
+        return written + lines.apply(source, self.conn, dirty.keys, run=self.run)
 
     def _whole(self, source: Source, name: str) -> int:
         """Load a table anew whose rows can't be told apart."""
         if name in JOURNALS:
-            return lines.apply(source, self.conn, name, lines.all_keys(source, self.conn, name), run=self.run)
+            return lines.apply(source, self.conn, {name: lines.all_keys(source, self.conn, name)}, run=self.run)
         written = self._clear(name)
         if name in source.tables:
             builder = lines.builder(source, self.conn, name)

@@ -36,8 +36,7 @@ def apply(file: FileTransactions, target: Target, writer: FileWriter, dirty: Dir
     requests: set[tuple[str, ...]] = set(dirty.requests)
     for names, keys in (((OPENINGS,), openings), (_OF_REQUESTS, requests)):
         for some in runs(sorted(keys), _one, AT_ONCE):
-            for name in names:
-                lines.apply(name, some)
+            lines.apply(names, some)
             if len(some) == AT_ONCE:
                 file.turn()
 
@@ -47,11 +46,19 @@ class _Lines:
         self.file = file
         self.target = target
         self.writer = writer
-        self._kept = {name: list(target.kept_lines(name)) for name in JOURNALS}
+        self._kept: dict[str, list[LegacyRow]] = {name: [] for name in JOURNALS}
+        for name in target.kept_whole_of(JOURNALS):
+            self._kept[name] = list(target.kept_lines(name))
 
-    def apply(self, name: str, keys: Collection[tuple[str, ...]]) -> None:
+    def apply(self, names: Collection[str], keys: Collection[tuple[str, ...]]) -> None:
+        with self.target.conn.pipeline():
+            of_target = {name: self._select(name, keys) for name in names}
+        for name, lines in of_target.items():
+            self._apply(name, keys, lines)
+
+    def _apply(self, name: str, keys: Collection[tuple[str, ...]], of_target: Iterator[LegacyRow]) -> None:
         table, key = self.file.tables[name], tables.KEYS[JOURNALS[name].name]
-        expected = {_place(line, key): line for line in self._expected(name, keys)}
+        expected = {_place(line, key): line for line in (*of_target, *self._kept_of(name, keys))}
         actual = {_place(line, key): line for line in self._in_file(name, keys)}
         for place, line in actual.items():
             if place not in expected or self._differs(name, line, expected[place]):
@@ -66,19 +73,22 @@ class _Lines:
         columns = self.file.tables[name].columns
         return any(not sqlite_values.same(left.get(column), right.get(column)) for column in columns)
 
-    def _expected(self, name: str, keys: Collection[tuple[str, ...]]) -> Iterator[LegacyRow]:
+    def _select(self, name: str, keys: Collection[tuple[str, ...]]) -> Iterator[LegacyRow]:
+        """Return the lines of Postgres. The query is sent by this call: several are answered in one round trip."""
         journal = JOURNALS[name]
         columns = [column.name for column in tables.record_columns(journal)]
-        width = len(next(iter(keys)))
-        query, parameters = writing.selecting(journal, columns, list(keys), width=width)
-        yield from (dict(zip(columns, row, strict=True)) for row in self.target.conn.execute(query, parameters))
-        wanted = set(keys)
-        names = tables.KEYS[journal.name][:width]
-        yield from (line for line in self._kept[name] if tuple(line[column] for column in names) in wanted)
+        query, parameters = writing.selecting(journal, columns, list(keys), width=_width(keys))
+        cursor = self.target.conn.execute(query, parameters)
+        return (dict(zip(columns, row, strict=True)) for row in cursor)
+
+    def _kept_of(self, name: str, keys: Collection[tuple[str, ...]]) -> Iterator[LegacyRow]:
+        """Yield the lines that were kept whole."""
+        wanted, names = set(keys), tables.KEYS[JOURNALS[name].name][: _width(keys)]
+        return (line for line in self._kept[name] if tuple(line[column] for column in names) in wanted)
 
     def _in_file(self, name: str, keys: Collection[tuple[str, ...]]) -> Iterator[LegacyRow]:
         columns = self.file.tables[name].columns
-        of_key = tables.KEYS[JOURNALS[name].name][: len(next(iter(keys)))]
+        of_key = tables.KEYS[JOURNALS[name].name][: _width(keys)]
         where = " AND ".join(f"{column} IS ?" for column in of_key)
         query = f"SELECT {', '.join(map(quote, columns))} FROM {quote(name)} WHERE {where}"
         for key in keys:
@@ -95,6 +105,11 @@ class _Lines:
         for place in written.keys() & expected.keys():
             if self._differs(name, written[place], expected[place]):
                 yield f"{name}, {place[0]!r}: a line"
+
+
+def _width(keys: Collection[tuple[str, ...]]) -> int:
+    """Return the number of columns by which these keys name lines."""
+    return len(next(iter(keys)))
 
 
 def _place(line: LegacyRow, key: tuple[str, ...]) -> Place:

@@ -8,7 +8,7 @@ from psycopg import errors
 
 from db import ops
 from db.errors import Failure, Refusal
-from db.ops import fence, schema
+from db.ops import fence, fence_proof, schema
 from game import tables as game_tables
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
 from harness.databases import Database
@@ -177,8 +177,8 @@ def test_phase_and_lift_are_one_transaction(fenced_database: Database, owner: op
 def test_the_proof_counts_what_was_refused_and_keeps_nothing(fenced_database: Database, owner: ops.Connection) -> None:
     before = owner.execute("select * from users").fetchall()
     state = len(game_tables.PLAYER_STATE) + len(game_tables.OTHER_STATE)
-    assert fence.prove(fenced_database.service) == state * 3 + len(game_tables.JOURNALS)
-    assert fence.prove(fenced_database.owner) == len(ALL) * 3
+    assert fence_proof.prove(fenced_database.service) == state * 3 + len(game_tables.JOURNALS)
+    assert fence_proof.prove(fenced_database.owner) == len(ALL) * 3
     assert owner.execute("select * from users").fetchall() == before
 
 
@@ -209,7 +209,7 @@ HOLES = {
 def test_the_proof_finds_each_kind_of_hole(fenced_database: Database, owner: ops.Connection, hole: str) -> None:
     owner.execute(HOLES[hole])
     with pytest.raises(Failure, match="user_mail"):
-        fence.prove(fenced_database.service)
+        fence_proof.prove(fenced_database.service)
 
 
 def test_the_proof_finds_a_function_that_lets_writes_through(fenced_database: Database, owner: ops.Connection) -> None:
@@ -217,14 +217,14 @@ def test_the_proof_finds_a_function_that_lets_writes_through(fenced_database: Da
         "create or replace function ops.refuse_fenced() returns trigger language plpgsql as 'begin return null; end'"
     )
     with pytest.raises(Failure, match="INSERT on key_values: 23502, not SF001"):
-        fence.prove(fenced_database.service)
+        fence_proof.prove(fenced_database.service)
 
 
 def test_the_proof_does_not_take_missing_rights_for_a_fence(fenced_database: Database, owner: ops.Connection) -> None:
     owner.execute(f'revoke insert on currency_ledger from "{fenced_database.service.user}"')
     owner.execute(f'revoke update on users from "{fenced_database.service.user}"')
     with pytest.raises(Failure) as failed:
-        fence.prove(fenced_database.service)
+        fence_proof.prove(fenced_database.service)
     assert "INSERT on currency_ledger: 42501, not SF001; UPDATE on users: 42501, not SF001" in str(failed.value)
 
 

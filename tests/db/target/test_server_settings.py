@@ -17,7 +17,7 @@ from db import environments, ops, snapshots, transfer
 from db.cutover import preflight
 from db.errors import Refusal
 from db.legacy.comparison import compare_files
-from db.ops import fence, schema
+from db.ops import fence, fence_proof, schema
 from db.samples import seed
 from db.schema import migrate
 from db.servers import Server
@@ -196,7 +196,7 @@ def moved(own: OwnDatabase, folder: Path) -> object:
     transfer.back(own.owner, copy)
     taken = snapshots.take(env, Side.TARGET, tools=own.server.tool)
     counts = snapshots.verify(env, taken, tools=own.server.tool)
-    refused = fence.prove(own.service)
+    refused = fence_proof.prove(own.service)
     with ops.connect(own.owner) as conn:
         fence.lift(conn)
         players = [str(player) for (player,) in conn.execute('select id from users order by id collate "C"')]

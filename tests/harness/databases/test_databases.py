@@ -12,7 +12,7 @@ import pytest
 
 from db import ops
 from db.errors import Failure
-from db.ops import fence
+from db.ops import fence, fence_proof
 from db.schema import migrate
 from db.servers import Server, start
 from game.errors import FENCE_SQLSTATE
@@ -89,7 +89,7 @@ def test_a_reset_fences_again_what_began_fenced(databases: Databases, fenced_dat
         conn.execute(INSERT_PLAYER)
         databases.reset(fenced_database)
         assert fence.state(conn) == "fenced"
-    assert fence.prove(fenced_database.service) > 0
+    assert fence_proof.prove(fenced_database.service) > 0
 
 
 @pytest.mark.parametrize(
