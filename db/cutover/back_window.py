@@ -80,7 +80,7 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
                 facts |= _last_moments(context, back, tool_end, line, prepared)
             committed = True
             line.mark("returned")
-            context.journal.write(READ_ONLY_BEGINS, when=line.began)
+            context.journal.write_in_window(READ_ONLY_BEGINS, when=line.began)
             returning.open_file(context)
             line.mark("open")
         tool_end.tell(watchdog.OVER)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,22 +62,30 @@ class Journal:
 
         when: epoch seconds, for a line about an earlier moment, such as one inside a window, where nothing is written.
         """
+        self._write(event, step, when, facts, synced=True)
+
+    def write_in_window(self, event: str, *, when: float) -> None:
+        """Add a line where players would wait for the disk: the next one brings this one to disk too."""
+        self._write(event, "", when, {}, synced=False)
+
+    def _write(self, event: str, step: str, when: float | None, facts: Mapping[str, Any], *, synced: bool) -> None:
         cleaned = {name: printable.field(fact, name, FACT_CHARACTERS) for name, fact in facts.items()}
         at = _now().timestamp() if when is None else when
         line = printable.to_json({"at": at, "event": event, "step": step, **cleaned})
         try:
-            self._append(line)
+            self._append(line, synced=synced)
         except OSError as error:
             self.unwritten(f"     the log can't be written ({error.strerror}); its line is: {line}")
 
-    def _append(self, line: str) -> None:
+    def _append(self, line: str, *, synced: bool) -> None:
         private.make_folder(self.folder)
         with private.opened(self.folder / JOURNAL, "ab") as file:
             # A kill may have cut the last line; the new one must begin on a line of its own.
             torn = file.tell() > 0 and not self._ends_whole()
             file.write((b"\n" if torn else b"") + line.encode() + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
 
     def entries(self) -> Iterator[JournalEntry]:
         """Yield the lines, oldest first; one that was cut in two, or is none of ours, is passed over."""

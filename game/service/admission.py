@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
 
@@ -23,7 +23,7 @@ from game.service.pair import StorePair
 from game.service.problems import Rejected
 from game.service.traffic import ASK_AGAIN, Capacity
 from game.succession import Hurried, StoreChoice
-from game.unit_of_work import PairedStore, Store
+from game.unit_of_work import Engine, PairedStore, Store
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Store], T]
@@ -31,18 +31,18 @@ Work: TypeAlias = Callable[[Store], T]
 ON_THE_FILE = 2
 """Commands on threads at once while the legacy file is served: one that writes, and the next. It has one write lock."""
 
-TURN_SECONDS = 5.0
-"""As long as a command may wait for the file's lock."""
+TURN_SECONDS: Mapping[Engine, float] = {"legacy": 5.0, "postgres": 1.0}
+"""As long as a command may wait for the file's lock, or for a connection."""
 
 
 class Admission:
-    """Carries requests out on the one store of a process."""
+    """Carries requests out on the one store of a process. turns: how many commands at once, by the store's engine."""
 
-    def __init__(self, store: Store, room: Capacity, metrics: Metrics) -> None:
+    def __init__(self, store: Store, room: Capacity, metrics: Metrics, turns: Mapping[Engine, int]) -> None:
         self._store = store
         self._room = room
         self._metrics = metrics
-        self._on_the_file = asyncio.Semaphore(ON_THE_FILE)
+        self._turns = {engine: asyncio.Semaphore(number) for engine, number in turns.items()}
 
     @property
     def served(self) -> Store:
@@ -76,22 +76,20 @@ class Admission:
     async def _turn(self, store: Store) -> AsyncIterator[None]:
         """Hold one of the turns on the store. Raises StoreUnavailable if none comes in time.
 
-        On Postgres the pool has turns enough. Who waits on the loop for the file costs nothing, whatever becomes of the
-        file meanwhile; each thread that waited would have to find its fence by itself.
+        Who waits on the loop costs nothing, whatever becomes of the store meanwhile; each thread that waited would have
+        to find its fence by itself, right when a window ends.
         """
-        if store.engine != "legacy":
-            yield
-            return
+        turns = self._turns[store.engine]
         try:
             with self._metrics.waiting():
-                async with asyncio.timeout(TURN_SECONDS):
-                    await self._on_the_file.acquire()
+                async with asyncio.timeout(TURN_SECONDS[store.engine]):
+                    await turns.acquire()
         except TimeoutError:
-            raise StoreUnavailable("other commands of this process kept the file's write lock") from None
+            raise StoreUnavailable("other commands of this process keep the store busy") from None
         try:
             yield
         finally:
-            self._on_the_file.release()
+            turns.release()
 
     async def _at_once(self, work: Work[T]) -> T:
         if not self._room.enter():
@@ -105,8 +103,8 @@ class Admission:
 class PairAdmission(Admission):
     """Carries requests out on whichever of two stores is served."""
 
-    def __init__(self, pair: StorePair, room: Capacity, holding: Holding) -> None:
-        super().__init__(pair.served, room, holding.metrics)
+    def __init__(self, pair: StorePair, room: Capacity, holding: Holding, turns: Mapping[Engine, int]) -> None:
+        super().__init__(pair.served, room, holding.metrics, turns)
         self._pair = pair
         self._holding = holding
         self._lookout = holding.lookout

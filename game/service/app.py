@@ -26,7 +26,7 @@ from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.service import answers, openapi, problems
 from game.service.access import Access, FencePass, once
-from game.service.admission import Admission, PairAdmission
+from game.service.admission import ON_THE_FILE, Admission, PairAdmission
 from game.service.bodies import BodyFields, IdempotencyKey
 from game.service.holding import Holding
 from game.service.logs import logger, notice
@@ -36,7 +36,7 @@ from game.service.openapi import Alive, Readiness
 from game.service.pair import StorePair
 from game.service.tokens import RULES, Rules
 from game.service.traffic import AccessLog, BodyLimit, Capacity, ErrorReporter, Private, RequestFacts, about
-from game.unit_of_work import PairedStore, Store
+from game.unit_of_work import Engine, PairedStore, Store
 
 READY_ATTEMPTS = 2
 """A connection that died while it lay idle is not the store's being away; more patience would outlast who asks."""
@@ -45,8 +45,18 @@ WAITING_PER_CONNECTION = 4
 """Requests at work or waiting, for each connection of the pool; more than that are turned away at once."""
 
 FEWEST_OF_A_PLAYER = 2
-"""Requests of one player at work or waiting; half of the pool's connections, if that is more. His commands are carried
+"""Requests of one player at work or waiting; one less than commands at once, if that is more. His commands are carried
 out one after the other, so more of them would only take places from others."""
+
+
+def commands_at_once(pool_size: int) -> int:
+    """Return how many commands are on threads at once while Postgres is served: half as many as connections.
+
+    More of them end no sooner, for they share the processor; and all that wait for a lock in a window wake at its end,
+    before the first that was held can go on. The other connections are for reads.
+    """
+    return max(min(2, pool_size), pool_size // 2)
+
 
 SPARE_THREADS = 4
 """So that readiness is answered while all the others wait."""
@@ -74,14 +84,15 @@ def create_app(
     """
     metrics = metrics or Metrics()
     most = pool_size * WAITING_PER_CONNECTION
-    room = Capacity(most=most, share=max(FEWEST_OF_A_PLAYER, pool_size // 2))
+    room = Capacity(most=most, share=max(FEWEST_OF_A_PLAYER, commands_at_once(pool_size) - 1))
+    turns: dict[Engine, int] = {"legacy": ON_THE_FILE, "postgres": commands_at_once(pool_size)}
 
     lookout: Lookout | None = None
     if isinstance(store, StorePair):
         lookout = Lookout(store, metrics, hold_seconds=hold_seconds, report=lambda error: report(error, RequestFacts()))
-        admission: Admission = PairAdmission(store, room, Holding(lookout, metrics, hold_seconds))
+        admission: Admission = PairAdmission(store, room, Holding(lookout, metrics, hold_seconds), turns)
     else:
-        admission = Admission(store, room, metrics)
+        admission = Admission(store, room, metrics, turns)
         metrics.serves.labels(store.engine).set(1)
 
     @asynccontextmanager

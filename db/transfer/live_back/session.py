@@ -79,7 +79,7 @@ class LiveWriteBack:
         self._require_own()
         self._require_triggers()
         self._turn_on()
-        capture = self._require_log()
+        capture = self._require_log(self.conn)
         with fence.own_pass(self.conn):
             self.conn.execute(GIVE_PLACES)
         change_log.clean(self.conn)
@@ -92,9 +92,10 @@ class LiveWriteBack:
         first readings of each table, which are slow, happen here.
         Raises LogLost where `begin` has to come again.
         """
-        with self._snapshot(connection or self.conn):
+        conn = connection or self.conn
+        with self._snapshot(conn):
             rounds = self.rounds if connection is None else self._rounds_on(connection)
-            return rounds.apply(self._require_log(), give_places=True)
+            return rounds.apply(self._require_log(conn), give_places=True)
 
     def last_round(self, connection: ops.Connection) -> RoundOfWriteBack:
         """Apply what changed since the last round, in the open transaction of the connection, which lets no write in.
@@ -103,10 +104,10 @@ class LiveWriteBack:
         statement sees all that was ever committed. The file is on disk when this returns. The lines are deleted in the
         transaction of the caller: if that fails, players play on, and a further round applies them again.
         """
-        row = connection.execute("select current_setting('transaction_isolation')").fetchone()
-        if row != ("read committed",) or fence.recorded_state(connection) == "open":
+        query = "select current_setting('transaction_isolation'), state <> 'open' from fence_state"
+        if connection.execute(query).fetchone() != ("read committed", True):
             raise ValueError("a last round needs a READ COMMITTED transaction that has raised the fence")
-        return self._rounds_on(connection).apply(self._require_log(), give_places=False)
+        return self._rounds_on(connection).apply(self._require_log(connection), give_places=False)
 
     def prove(self, progress: Progress | None = None) -> FrozenProof:
         """Prove the whole file against one snapshot of Postgres, after a round from that snapshot; players play on.
@@ -114,7 +115,7 @@ class LiveWriteBack:
         Raises Failure naming what differs.
         """
         with self._snapshot(self.conn):
-            self.rounds.apply(self._require_log(), give_places=True)
+            self.rounds.apply(self._require_log(self.conn), give_places=True)
             source = Source(self.file.connection, str(self.path))
             return prove_frozen(source, Target(self.conn), progress or Silent())
 
@@ -127,7 +128,7 @@ class LiveWriteBack:
 
         Raises LogLost if no log is on.
         """
-        lines, age = change_log.waiting(self.conn, self._require_log().log)
+        lines, age = change_log.waiting(self.conn, self._require_log(self.conn).log)
         return lines, age or 0.0
 
     @property
@@ -164,10 +165,10 @@ class LiveWriteBack:
             if not connection.closed and connection.info.transaction_status:
                 connection.rollback()
 
-    def _require_log(self) -> Capture:
-        capture = change_log.capture(self.conn)
+    def _require_log(self, conn: ops.Connection) -> Capture:
+        capture = change_log.capture(conn)
         if capture is None:
-            raise lost("none", ops.place(self.conn))
+            raise lost("none", ops.place(conn))
         if capture.peer != identity.of(self.path):
             raise lost("one of another file", str(self.path))
         return capture

@@ -43,7 +43,7 @@ from tests.game.service.running import BEARER, PATIENCE_SECONDS, TOKEN_SECRET, R
 
 STORES = ("postgres", "legacy")
 HALF = b"POST /players/hana/actions/claim_mail HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
-SHARE = 5
+SHARE = 4
 """Requests at once of one player; see `game.service.app`."""
 
 SLOTS = 40

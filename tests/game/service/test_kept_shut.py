@@ -84,7 +84,7 @@ def test_a_key_that_two_players_chose_is_two_keys(client: Client) -> None:
 
 
 def test_of_bodies_with_one_key_at_once_one_is_carried_out(client: Client) -> None:
-    letters = list(LETTERS)[:4]  # A player's share of the places at once is five.
+    letters = list(LETTERS)[:4]  # A player's share of the places at once is four.
     with ThreadPoolExecutor(len(letters)) as threads:
         answers = list(threads.map(lambda mail: act(client, key="k", mail=mail).json(), letters))
     ended = Counter(answer.get("code", "granted") for answer in answers)
