@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from fastapi import Request
@@ -31,18 +32,27 @@ Work: TypeAlias = Callable[[Store], T]
 ON_THE_FILE = 2
 """Commands on threads at once while the legacy file is served: one that writes, and the next. It has one write lock."""
 
-TURN_SECONDS: Mapping[Engine, float] = {"legacy": 5.0, "postgres": 1.0}
-"""As long as a command may wait for the file's lock, or for a connection."""
+TURN_SECONDS = 5.0
+"""How long a command waits for its turn at least. Those before it end within the times of their store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The turns of commands: so many at once, by the store's engine. seconds: how long one waits for its turn."""
+
+    at_once: Mapping[Engine, int]
+    seconds: float
 
 
 class Admission:
-    """Carries requests out on the one store of a process. turns: how many commands at once, by the store's engine."""
+    """Carries requests out on the one store of a process. turns: of commands."""
 
-    def __init__(self, store: Store, room: Capacity, metrics: Metrics, turns: Mapping[Engine, int]) -> None:
+    def __init__(self, store: Store, room: Capacity, metrics: Metrics, turns: Turns) -> None:
         self._store = store
         self._room = room
         self._metrics = metrics
-        self._turns = {engine: asyncio.Semaphore(number) for engine, number in turns.items()}
+        self._turn_seconds = turns.seconds
+        self._turns = {engine: asyncio.Semaphore(number) for engine, number in turns.at_once.items()}
 
     @property
     def served(self) -> Store:
@@ -82,7 +92,7 @@ class Admission:
         turns = self._turns[store.engine]
         try:
             with self._metrics.waiting():
-                async with asyncio.timeout(TURN_SECONDS[store.engine]):
+                async with asyncio.timeout(self._turn_seconds):
                     await turns.acquire()
         except TimeoutError:
             raise StoreUnavailable("other commands of this process keep the store busy") from None
@@ -103,7 +113,7 @@ class Admission:
 class PairAdmission(Admission):
     """Carries requests out on whichever of two stores is served."""
 
-    def __init__(self, pair: StorePair, room: Capacity, holding: Holding, turns: Mapping[Engine, int]) -> None:
+    def __init__(self, pair: StorePair, room: Capacity, holding: Holding, turns: Turns) -> None:
         super().__init__(pair.served, room, holding.metrics, turns)
         self._pair = pair
         self._holding = holding

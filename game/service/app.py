@@ -26,7 +26,7 @@ from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.service import answers, openapi, problems
 from game.service.access import Access, FencePass, once
-from game.service.admission import ON_THE_FILE, Admission, PairAdmission
+from game.service.admission import ON_THE_FILE, TURN_SECONDS, Admission, PairAdmission, Turns
 from game.service.bodies import BodyFields, IdempotencyKey
 from game.service.holding import Holding
 from game.service.logs import logger, notice
@@ -36,7 +36,7 @@ from game.service.openapi import Alive, Readiness
 from game.service.pair import StorePair
 from game.service.tokens import RULES, Rules
 from game.service.traffic import AccessLog, BodyLimit, Capacity, ErrorReporter, Private, RequestFacts, about
-from game.unit_of_work import Engine, PairedStore, Store
+from game.unit_of_work import PairedStore, Store
 
 READY_ATTEMPTS = 2
 """A connection that died while it lay idle is not the store's being away; more patience would outlast who asks."""
@@ -85,7 +85,10 @@ def create_app(
     metrics = metrics or Metrics()
     most = pool_size * WAITING_PER_CONNECTION
     room = Capacity(most=most, share=max(FEWEST_OF_A_PLAYER, commands_at_once(pool_size) - 1))
-    turns: dict[Engine, int] = {"legacy": ON_THE_FILE, "postgres": commands_at_once(pool_size)}
+    # Not less than a request is held: of those that wait in line as a window begins none is to be refused.
+    turns = Turns(
+        {"legacy": ON_THE_FILE, "postgres": commands_at_once(pool_size)}, seconds=max(TURN_SECONDS, hold_seconds)
+    )
 
     lookout: Lookout | None = None
     if isinstance(store, StorePair):
