@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -66,13 +66,7 @@ class Admission:
         """
         del request, bears_pass
         with self._room.share(player):
-            if not self._room.enter():
-                raise Rejected("too_busy", ASK_AGAIN)
-            try:
-                async with self._turn(self.served):
-                    return await run_in_threadpool(work, self.served)
-            finally:
-                self._room.leave()
+            return await self._at_once(work, self._turn(self.served))
 
     async def read(
         self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
@@ -101,11 +95,12 @@ class Admission:
         finally:
             turns.release()
 
-    async def _at_once(self, work: Work[T]) -> T:
+    async def _at_once(self, work: Work[T], turn: AbstractAsyncContextManager[None] | None = None) -> T:
         if not self._room.enter():
             raise Rejected("too_busy", ASK_AGAIN)
         try:
-            return await run_in_threadpool(work, self.served)
+            async with turn or nullcontext():
+                return await run_in_threadpool(work, self.served)
         finally:
             self._room.leave()
 

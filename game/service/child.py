@@ -40,8 +40,7 @@ def main() -> int:
     public, private = (socket.socket(fileno=listener) for listener in listeners)
 
     def load() -> Serve | None:
-        # It imports everything else: without collections, and beside others on the thread that comes after them.
-        from game.service import serving  # noqa: PLC0415
+        from game.service import serving  # noqa: PLC0415  # all else: without collections, and on the thread that waits
 
         return serving.load(public, private, says, warm=bool(beside))
 

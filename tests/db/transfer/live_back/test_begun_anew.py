@@ -173,7 +173,7 @@ def _begin_and_die(database: Database, path: Path, at: int) -> None:
         end_part(file)
         parts.append(1)
 
-    FileTransactions.end_part = ended  # type: ignore[method-assign]  # In this process alone, which is killed in it.
+    pytest.MonkeyPatch().setattr(FileTransactions, "end_part", ended)  # In this process alone, which is killed in it.
     with session(database, path) as live:
         live.begin()
 
