@@ -173,3 +173,7 @@ class PairedStore(Store, Protocol):
     def warm(self) -> None:
         """Open every connection of the pool, and have each answer. Raises TryAgain, StoreUnavailable."""
         ...
+
+    def acquaint(self, player: str) -> None:
+        """Read ahead what makes the player's first command here quicker. Raises TryAgain, StoreUnavailable."""
+        ...

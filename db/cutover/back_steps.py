@@ -85,7 +85,7 @@ def _stand_by(context: RunContext, back: LiveWriteBack) -> Facts:
 
 def _proven(context: RunContext, back: LiveWriteBack) -> FrozenProof:
     writing_back.one_round(context, back)  # The log may have been lost meanwhile: a round sees to it.
-    frozen = back.prove(context.config.progress)
+    frozen = back.prove(context.paced)
     context.proven_at = holding.monotonic()
     return frozen
 
@@ -141,7 +141,7 @@ def prove_instant(context: RunContext) -> Facts:
     """Do step R6: compare every player of Postgres, frozen since the window, with the file."""
     path = context.env.legacy.path
     with opened(path) as file:
-        proof = instant_back.prove(str(path), file, context.env.target_direct, context.config.progress)
+        proof = instant_back.prove(str(path), file, context.env.target_direct, context.paced)
     facts = asdict(proof)
     context.journal.write("instant", **facts)
     return facts

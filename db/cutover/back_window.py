@@ -74,14 +74,14 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     line = Timeline(context.config.observer)
     committed = False
     try:
-        with undisturbed():
+        with undisturbed(context.leeway):
             with _locked(context, line):
                 tool_end.tell(watchdog.WINDOW)  # Not before the lock: attempts may take longer than a window may last.
                 facts |= _last_moments(context, back, tool_end, line, prepared)
             committed = True
             line.mark("returned")
             context.journal.write_in_window(READ_ONLY_BEGINS, when=line.began)
-            returning.open_file(context)
+            returning.open_file(context, back.file.connection)
             line.mark("open")
         tool_end.tell(watchdog.OVER)
     except (ToolError, *FAILURES, KeyboardInterrupt):

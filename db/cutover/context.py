@@ -35,6 +35,7 @@ from db.ops import fence
 from db.processes import operator
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
+from db.transfer.live.leeway import Leeway, Paced, of_reader
 from db.transfer.live.session import LiveTransfer
 from db.transfer.live_back.session import LiveWriteBack
 from game.errors import StoreFailure
@@ -106,7 +107,8 @@ class RunContext:
 
     lifting: this process has sent the transaction of the point of no return. live, back: the live copy or the live
     write-back of this process, once one was opened. instant: the session that holds the snapshot of Postgres taken in
-    the window. proven_at: when this process proved the live copy last, monotonic seconds.
+    the window. proven_at: when this process proved the live copy last, monotonic seconds. leeway: how much of the time
+    a live move works.
     """
 
     verb: str
@@ -122,6 +124,7 @@ class RunContext:
     back: LiveWriteBack | None = field(default=None, repr=False)
     instant: Instant | None = field(default=None, repr=False)
     proven_at: float | None = None
+    leeway: Leeway = field(default_factory=Leeway, repr=False)
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.RunLock | None = field(default=None, repr=False)
@@ -135,6 +138,11 @@ class RunContext:
         """Return the run lock, which is held."""
         assert self._held is not None, "the step runs under the lock"
         return self._held
+
+    @property
+    def paced(self) -> Progress:
+        """Return the progress of a task that reads the whole file beside players, and pauses for them."""
+        return Paced(self.config.progress, of_reader(self.env.legacy.path, self.leeway))
 
     @property
     def conn(self) -> ops.Connection:

@@ -6,11 +6,12 @@ What is true is asked of the databases under the lock, so a run goes on however 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 from db.cutover import checks, dry_run, move_status, undoing
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
+from db.cutover.listening import listening
 from db.cutover.move_status import MoveStatus, Refuse, SettledMeanwhile
 from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import LeftStanding, LeftToGoOn, Runbook, perform
@@ -41,7 +42,9 @@ def _run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
         config.signals.check()
         status = _read(env, runbook.refuse)
     run_id = runbook.run_of(status, env, config, undoes=False)
-    return _go(config.new_context(runbook.verb, env, run=run_id), runbook, status)
+    context = config.new_context(runbook.verb, env, run=run_id)
+    with nullcontext() if config.offline else listening(env.services, context.leeway):
+        return _go(context, runbook, status)
 
 
 def abort(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:

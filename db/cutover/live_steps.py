@@ -67,7 +67,7 @@ def copy(context: RunContext) -> Facts:
                 seen(progress)
                 holding.wait_while_paused(context)
 
-            rows = live.copy(log, seen_unless_paused)
+            rows = live.copy(log, seen_unless_paused, context.leeway)
         with view.doing(MoveState.CATCHING_UP):
             caught = catching_up.catch_up(context, live)
     aside, held = live.gate(context.env.policy.max_held)
@@ -123,7 +123,7 @@ def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
 
 def _proven(context: RunContext, live: LiveTransfer) -> FrozenProof:
     """Make the proof of one instant, and record on Postgres that this run made it."""
-    frozen = live.prove(context.config.progress, partial(live_record.of_round, context))
+    frozen = live.prove(context.config.progress, partial(live_record.of_round, context), context.leeway)
     context.held.record_proof()
     context.proven_at = holding.monotonic()
     return frozen
@@ -175,7 +175,7 @@ def prove_instant(context: RunContext) -> Facts:
     path = context.env.legacy.path
     with opened(path) as file:
         kept = None if context.instant is None else context.instant.target
-        proof = instant.prove(str(path), file, kept, context.env.target_direct, context.config.progress)
+        proof = instant.prove(str(path), file, kept, context.env.target_direct, context.paced)
     facts = dataclasses.asdict(proof)
     context.journal.write("instant", **facts)
     return facts

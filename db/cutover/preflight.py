@@ -135,7 +135,7 @@ class Contents:
 
     @cached_property
     def _assessed(self) -> transfer.Assessed:
-        return transfer.assess(self._move.env.legacy.path, self._move.config.progress)
+        return transfer.assess(self._move.env.legacy.path, self._move.paced)
 
     def check_held(self) -> str:
         """Check that no more players would be held than the policy allows."""

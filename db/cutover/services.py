@@ -20,7 +20,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from db import environments, web
 from db.errors import Failure, Refusal
-from db.processes import children
+from db.processes import children, lowered
 from game import libpq
 from game.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
@@ -260,6 +260,7 @@ def _started(
     needed = libpq.KEPT if isinstance(url, PostgresUrl) and not url.password else ()
     with children.started(
         [sys.executable, "-m", "game.service"],
+        nicer=lowered.NICENESS,  # Nobody who plays waits for it.
         env=environments.child_variables(given, secrets=needed),
         stdin=subprocess.DEVNULL,
         stdout=output,

@@ -157,6 +157,7 @@ def offer(context: RunContext, place: Place, value: str) -> dict[str, Any]:
         timeout_seconds=_left(context, READY_SECONDS),
         fault=lambda ready: "" if _has_next(ready, identity) else "does not say that it has it open, and ready",
     )
+    services.let_settle(context.env.services)
     return {"next": [ready.pid for ready in new]}
 
 

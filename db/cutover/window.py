@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -33,6 +34,7 @@ from db.cutover.watchdog import Watchdog
 from db.errors import Failure, ToolError
 from db.ops import Phase, fence, orders
 from db.processes import priority
+from db.transfer.live.leeway import Leeway
 from db.transfer.live.session import LiveTransfer
 from game.errors import StoreUnavailable
 from game.legacy import capture_schema, sqlite_values
@@ -44,6 +46,8 @@ BUDGET_SECONDS = 1.0
 
 LOCK_SECONDS = 0.3
 """Seconds to wait for the file's write lock. Players write meanwhile; a writer that keeps it longer is not a player."""
+
+SWITCH_SECONDS = 0.0005
 
 ATTEMPTS = 5
 """Windows that are tried. One that does not fit its budget opens the file again, and further rounds follow."""
@@ -123,7 +127,7 @@ def _once(context: RunContext, live: LiveTransfer, tool_end: Watchdog, facts: di
     with _impatient(context.conn, live.conn):
         try:
             tool_end.tell(watchdog.WINDOW)
-            with live.hurried(), undisturbed():
+            with live.hurried(), undisturbed(context.leeway):
                 facts |= _through(context, live, tool_end, line, prepared)
             tool_end.tell(watchdog.OVER)
         except (ToolError, *FAILURES, KeyboardInterrupt):
@@ -202,17 +206,20 @@ def require_in_time(context: RunContext, line: Timeline, *, later: str) -> None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(leeway: Leeway) -> Iterator[None]:
     """Have this thread come first, where it may, and Python collect no garbage within.
 
     Requests that arrive in a window want the processor that it needs. To look through all that a copy has made takes as
-    long as a window.
+    long as a window. A call that has returned waits for another thread that computes, by default 5 ms.
     """
     gc.disable()
+    had = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        with priority.raised():
+        with leeway.resting(), priority.raised():
             yield
     finally:
+        sys.setswitchinterval(had)
         gc.enable()
 
 

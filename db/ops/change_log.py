@@ -232,7 +232,10 @@ def lacking(conn: ops.Connection) -> list[str]:
     calls the function of `ops` with its own arguments, and a table of players one more for each row; any other trigger
     with the log's prefix is listed too.
     """
-    actual = {(row[0], row[1]): tuple(row[2:]) for row in conn.execute(_TRIGGERS, (tables.LOG_PREFIX,))}
+    with conn.pipeline():  # One round trip: each is a wait for a processor, and players wait for this in a window.
+        triggers = conn.execute(_TRIGGERS, (tables.LOG_PREFIX,))
+        bodies = conn.execute(_FUNCTIONS, (list(_functions()),))
+    actual = {(row[0], row[1]): tuple(row[2:]) for row in triggers}
     expected = {(table, name): _trigger(table, event) for table in tables.LOGGED for event, name in _names()}
     expected |= {
         (table, name): _row_trigger(table, event)
@@ -241,7 +244,7 @@ def lacking(conn: ops.Connection) -> list[str]:
     }
     wrong = [f"{name} on {table}" for (table, name), how in expected.items() if actual.get((table, name)) != how]
     wrong += [f"{name} on {table}" for table, name in actual.keys() - expected.keys()]
-    functions = {row[0]: row[1:] for row in conn.execute(_FUNCTIONS, (list(_functions()),))}
+    functions = {row[0]: row[1:] for row in bodies}
     wrong += [
         f"function ops.{name}"
         for name, (body, path) in _functions().items()

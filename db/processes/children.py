@@ -35,17 +35,18 @@ END_SECONDS = 4.0
 
 @contextmanager
 def started(
-    argv: Sequence[str], *, may_go_on_seconds: float = 0.0, pass_fds: Sequence[int] = (), **options: Any
+    argv: Sequence[str], *, may_go_on_seconds: float = 0.0, nicer: int = 0, pass_fds: Sequence[int] = (), **options: Any
 ) -> Iterator[subprocess.Popen[Any]]:
     """Start a program in a session of its own, and end its process group when the block is left.
 
     may_go_on_seconds: how long the program may run after this process has ended; with 0 it is ended at once.
+    nicer: so much lower is its priority than that of this process.
     pass_fds: stay open until the program has ended; the program itself does not inherit them.
     options: those of subprocess.Popen. Without `env`, the program gets this process's variables without secrets.
     """
     options.setdefault("env", environments.child_variables())
     alive, held = os.pipe()
-    command = [sys.executable, "-I", "-S", str(SCRIPT), str(alive), str(may_go_on_seconds), *argv]
+    command = [sys.executable, "-I", "-S", str(SCRIPT), str(alive), str(may_go_on_seconds), str(nicer), *argv]
     try:
         try:
             process = subprocess.Popen(command, pass_fds=(alive, *pass_fds), start_new_session=True, **options)

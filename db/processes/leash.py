@@ -2,7 +2,8 @@
 
 `db.processes.children` runs it as a script in an isolated interpreter, which starts in milliseconds and imports
 nothing of the project. Arguments: the descriptor of a pipe that the kernel closes when the tool ends, for whatever
-reason; how many seconds the program may run after that; then the program and its arguments. Works on Linux and macOS.
+reason; how many seconds the program may run after that; how much nicer it runs; then the program and its arguments.
+Works on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ NOT_FOUND = 127
 
 def main() -> int:
     """Run the program to its end and return its exit code."""
-    alive, may_go_on_seconds, *argv = sys.argv[1:]
+    alive, may_go_on_seconds, nicer, *argv = sys.argv[1:]
+    os.nice(int(nicer))
     over = threading.Event()  # Set when the group must end: the tool has ended, or has sent a signal.
     signal.signal(signal.SIGINT, lambda _number, _frame: over.set())
     for number in ENDING:

@@ -78,6 +78,9 @@ end.
 MOST_CPU_SECONDS = 10.0
 """The CPU time of one transaction: a step can take long by itself, where a value of the file is large."""
 
+LOADED_ALWAYS = (tables.user_inventory.name,)
+"""The bag comes along with whatever a command loads, for it is read anyway."""
+
 _JOURNALS = {name: journal.name for name, journal in file_journals.TABLES.items()}
 
 
@@ -175,6 +178,11 @@ class LegacyStore:
             for connection in [held.enter_context(self._transaction()) for _ in range(self._pool_size)]:
                 connection.execute(GAME)
 
+    def acquaint(self, player: str) -> None:
+        """Read what commands need not read again once it was seen to hold nobody; see `PairedStore`."""
+        with self._transaction() as connection:
+            player_row.find(connection, player, LOADED_ALWAYS, self._seen)
+
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
         self._pool.dispose()
@@ -253,14 +261,14 @@ class LegacyUnit:
         self._row: dict[str, Cell] = {}
 
     def load(self, player: str, request_id: str, names: Collection[str]) -> LoadedPlayer | None:
-        """See `Unit`; the bag always comes along, for it is read anyway."""
+        """See `Unit`."""
         if lacks := homes.homeless():
             raise StoreUnavailable(_sentence(lacks))
         state = fence.state(self._connection)
         if state == "moved" and self._fence_pass is None:
             raise fence.refusal(state)
         with self._watch.asking("load"):
-            row_and_rows = player_row.find(self._connection, player, {*names, tables.user_inventory.name}, self._seen)
+            row_and_rows = player_row.find(self._connection, player, {*names, *LOADED_ALWAYS}, self._seen)
             if row_and_rows is None:
                 return None
             self._row, rows = row_and_rows

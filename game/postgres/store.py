@@ -200,6 +200,9 @@ class PostgresStore:
             row = connection.exec_driver_sql(FENCE_VIEW).one()
         return FenceView(row.identity, row.state, row.peer, row.run)
 
+    def acquaint(self, player: str) -> None:
+        """Do nothing: a player's first command costs no more than the next; see `PairedStore`."""
+
     def warm(self) -> None:
         """Open the whole pool, and load on each connection a player who does not exist; see `PairedStore`.
 

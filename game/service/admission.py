@@ -124,6 +124,7 @@ class PairAdmission(Admission):
         with self._room.share(player):
             if bears_pass:
                 return await self._at_once(work)
+            self._pair.note_player(player)
             deadline = await self._admit(request, reads=False)
             while True:
                 store, met = self.served, None

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -37,6 +37,11 @@ from game.service.pair import StorePair
 from game.service.tokens import RULES, Rules
 from game.service.traffic import AccessLog, BodyLimit, Capacity, ErrorReporter, Private, RequestFacts, about
 from game.unit_of_work import PairedStore, Store
+
+MetricNames: TypeAlias = Annotated[
+    list[str], Query(alias="name[]", default_factory=list, description="Metrics to show; without any, all of them.")
+]
+"""As other programs that Prometheus reads name them: ?name[]=sudamr_request_seconds_sum&name[]=…"""
 
 READY_ATTEMPTS = 2
 """A connection that died while it lay idle is not the store's being away; more patience would outlast who asks."""
@@ -226,8 +231,8 @@ def _add_probes(app: FastAPI, admission: Admission, pair: StorePair | None, metr
         response_class=Response,
         **openapi.of_metrics(),
     )
-    async def counters() -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    async def counters(names: MetricNames) -> Response:
+        return Response(metrics.text(names), media_type=CONTENT_TYPE_LATEST)
 
 
 def _naming(action: str) -> Callable[[Request], Awaitable[None]]:

@@ -24,8 +24,8 @@ SWITCH_SECONDS = 0.0005
 read of a command waits once.
 """
 
-NICENESS = 5
-"""Of the thread that loads beside others. The kernel gives each of theirs some three times its share of a processor, so
+NICENESS = 10
+"""Of the thread that loads beside others. The kernel gives each of theirs some nine times its share of a processor, so
 loading ends on a full machine too.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from enum import StrEnum
 
@@ -115,6 +116,6 @@ class Metrics:
         """Count a unit of work that was rolled back. See `Watch`."""
         self.rollbacks.inc()
 
-    def text(self) -> bytes:
-        """Write all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, names: Collection[str] = ()) -> bytes:
+        """Write the metrics of these names, without names all, in Prometheus' text format."""
+        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -20,6 +23,16 @@ from game.unit_of_work import FenceView, PairedStore, StoreStatus
 
 CAN_NOT_ASK = (StoreFailure, sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Error)
 """The errors of a store that can't be asked: for whatever reason, a missing right say, it can't be served either."""
+
+
+RECENT_PLAYERS = 2_000
+"""So many wait to be made known to the other store; with more, the earliest are left out."""
+
+KNOWN_PLAYERS = 50_000
+"""So many are remembered as known there, some 5 MB; then all are forgotten."""
+
+ACQUAINT_SECONDS = 0.2
+"""How long one round of it may last, each second: it takes the processor from requests."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +83,8 @@ class StorePair:
     second: ProbedStore
     changed: Callable[[PairedStore, Changed], None] = lambda _store, _changed: None
     _swapped: bool = False
+    _recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_PLAYERS))
+    _known: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -116,7 +131,25 @@ class StorePair:
                 other.status, other.warm, other.why = None, False, str(error)
                 return False
             other.status, other.warm, other.why = status, True, status.lacks
+        self._acquaint(other)
         return self.next_store().ready
+
+    def note_player(self, player: str) -> None:
+        """Note that he plays: if the game moves, the other store will serve him."""
+        if player not in self._known:
+            self._recent.append(player)
+
+    def _acquaint(self, other: ProbedStore) -> None:
+        """Make the other store know who plays, for a while; the next round goes on with the rest."""
+        until = time.monotonic() + ACQUAINT_SECONDS
+        with suppress(*CAN_NOT_ASK):  # The next round finds it away.
+            while self._recent and time.monotonic() < until:
+                player = self._recent.popleft()
+                if player not in self._known:
+                    other.store.acquaint(player)
+                    if len(self._known) >= KNOWN_PLAYERS:
+                        self._known.clear()
+                    self._known.add(player)
 
     def next_store(self) -> NextStore:
         """Return the other store for /readyz, as it was found last."""

@@ -86,8 +86,11 @@ def _server(now: Settings, public: int, private: int, *, warm: bool) -> UvicornS
         with suppress(*CAN_NOT_ASK):  # If the store does not answer now, later requests open the connections.
             first.store.warm()
     following = _side(now, now.database_url_next, metrics) if now.database_url_next else None
+    pair = StorePair(first, following) if following else None
+    if warm and pair is not None:
+        pair.tend()  # Later its connections would be opened beside the first requests.
     app = create_app(
-        StorePair(first, following) if following else first.store,
+        pair or first.store,
         chance_secret=now.chance_secret.get_secret_value(),
         token_secret=now.token_secret.get_secret_value(),
         token_rules=_token_rules(now),

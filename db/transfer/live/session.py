@@ -27,6 +27,7 @@ from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
 from db.transfer.live.capture import LogOutgrown
 from db.transfer.live.copying import LiveCopy, Seen, require_live
+from db.transfer.live.leeway import Leeway, Paced, of_reader
 from db.transfer.live.rounds import RoundResult, Rounds
 from db.transfer.live.throttle import Throttle
 from db.transfer.preconditions import check_homes, findings, gate, require_empty, require_fenced, under_pass, writing
@@ -121,13 +122,14 @@ class LiveTransfer:
         if self.conn.execute("select exists (select from transfer_checkpoints)").fetchone() != (True,):
             require_empty(self.conn)
 
-    def copy(self, log: str, seen: Seen) -> int:
+    def copy(self, log: str, seen: Seen, leeway: Leeway | None = None) -> int:
         """Copy what is not copied yet, in batches; how many rows that was. seen: told of each batch, in another thread.
 
         The copy leaves the machine to players: its thread has a lower priority, and pauses; see `throttle`.
         """
         batches = LiveCopy(self.conn, str(self.path), run=self.run, log=log, transaction=self._transaction)
-        throttle = Throttle()
+        leeway = leeway or Leeway()
+        throttle = Throttle(most=lambda: leeway.share)
 
         def copied(ending: Event) -> int:
             size = 0
@@ -202,15 +204,18 @@ class LiveTransfer:
         gate(self.conn, held, max_held)
         return aside, held
 
-    def prove(self, progress: Progress, applied: Callable[[RoundResult], None]) -> FrozenProof:
+    def prove(
+        self, progress: Progress, applied: Callable[[RoundResult], None], leeway: Leeway | None = None
+    ) -> FrozenProof:
         """Prove the whole copy at one instant, while players play on. Raises Failure naming what differs.
 
-        The proof's priority is lower, and it never pauses, for the file's snapshot is held for as long as it takes, and
-        its write-ahead log grows meanwhile. Rounds go on beside it, so that the change log does not grow too.
+        The proof's priority is lower, and it pauses; less once the file's write-ahead log has grown, for the file's
+        snapshot is held for as long as it takes. Rounds go on beside it, so that the change log does not grow too.
 
         applied: told of each round, the one before the proof in another thread.
         """
         snapshots_taken, due = Event(), time.monotonic()
+        paced = Paced(progress, of_reader(self.path, leeway or Leeway()))
 
         def proven(ending: Event) -> FrozenProof:
             def ask() -> None:
@@ -225,7 +230,7 @@ class LiveTransfer:
                 with targets.opened(self.target) as snapshot:
                     snapshot.conn.execute("select 1")  # It is this that takes the snapshot.
                     snapshots_taken.set()
-                    asking = Asking(progress, ask)
+                    asking = Asking(paced, ask)
                     return prove_frozen(Source(frozen, str(self.path)), snapshot, asking, top=result.top)
 
         def go_on() -> None:

@@ -15,8 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LEAST_SHARE = 0.1
-"""A copy that pauses more would not end in a night, and the change log grows as long as it lasts."""
+from db.transfer.live.leeway import LEAST_SHARE
 
 RECENT = 5
 """Batches of which the median counts: one that met a checkpoint of Postgres says nothing of the next."""
@@ -38,12 +37,14 @@ def queued() -> float:
 class Throttle:
     """The throttle of one copy, used by its thread alone. share: the part of the time that the copy works.
 
-    now, processor, queued: clocks, in seconds: time, and of the thread its processor time, and how long it was ready.
+    most: asked for the part that players leave. now, processor, queued: clocks, in seconds: time, and of the thread its
+    processor time, and how long it was ready.
     """
 
     now: Callable[[], float] = time.monotonic
     processor: Callable[[], float] = time.thread_time
     queued: Callable[[], float] = queued
+    most: Callable[[], float] = lambda: 1.0
     share: float = 1.0
     _least_waited: float | None = None
     _shares: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -61,7 +62,7 @@ class Throttle:
         waited = max(0.0, took - worked - ready) / size
         self._least_waited = waited if self._least_waited is None else min(waited, self._least_waited)
         self._shares.append((worked + self._least_waited * size) / took)
-        self.share = min(1.0, max(LEAST_SHARE, statistics.median(self._shares)))
+        self.share = min(1.0, self.most(), max(LEAST_SHARE, statistics.median(self._shares)))
         return took * (1 / self.share - 1)
 
     def _clocks(self) -> tuple[float, float, float]:
