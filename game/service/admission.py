@@ -30,29 +30,33 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[Store], T]
 
 ON_THE_FILE = 2
-"""Commands on threads at once while the legacy file is served: one that writes, and the next. It has one write lock."""
+"""Commands on threads at once while the legacy file is served. The file has one write lock: one command holds it, and
+the next is ready.
+"""
 
-TURN_SECONDS = 5.0
-"""How long a command waits for its turn at least. Those before it end within the times of their store."""
+SLOT_SECONDS = 5.0
+"""Seconds that a command waits for a slot before it is answered 503; `HOLD_MS`, if that is longer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
-    """The turns of commands: so many at once, by the store's engine. seconds: how long one waits for its turn."""
+class CommandSlots:
+    """The limits of commands on threads. at_once: how many, by the store's engine. seconds: how long a command waits
+    for a slot.
+    """
 
     at_once: Mapping[Engine, int]
     seconds: float
 
 
 class Admission:
-    """Carries requests out on the one store of a process. turns: of commands."""
+    """Carries requests out on the one store of a process."""
 
-    def __init__(self, store: Store, room: Capacity, metrics: Metrics, turns: Turns) -> None:
+    def __init__(self, store: Store, room: Capacity, metrics: Metrics, slots: CommandSlots) -> None:
         self._store = store
         self._room = room
         self._metrics = metrics
-        self._turn_seconds = turns.seconds
-        self._turns = {engine: asyncio.Semaphore(number) for engine, number in turns.at_once.items()}
+        self._limits = slots
+        self._slots = {engine: asyncio.Semaphore(number) for engine, number in slots.at_once.items()}
 
     @property
     def served(self) -> Store:
@@ -66,7 +70,7 @@ class Admission:
         """
         del request, bears_pass
         with self._room.share(player):
-            return await self._at_once(work, self._turn(self.served))
+            return await self._at_once(work, self._slot(self.served))
 
     async def read(
         self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
@@ -74,42 +78,52 @@ class Admission:
         """Read on a thread. if_open: reads an open store, and raises Fenced of another; anyhow: reads any store."""
         del request, if_open
         with self._room.share(player):
-            return await self._at_once(anyhow)
+            return await self._at_once(anyhow, reads=True)
 
     @asynccontextmanager
-    async def _turn(self, store: Store) -> AsyncIterator[None]:
-        """Hold one of the turns on the store. Raises StoreUnavailable if none comes in time.
+    async def _slot(self, store: Store, deadline: float | None = None) -> AsyncIterator[None]:
+        """Hold one of the store's slots.
 
-        Who waits on the loop costs nothing, whatever becomes of the store meanwhile; each thread that waited would have
-        to find its fence by itself, right when a window ends.
+        Raises StoreUnavailable if none is free in time, and Rejected at the deadline of a request that was held, by the
+        loop's clock. A command that waits here takes no thread. Threads that waited for a lock of the store would all
+        wake when a window ends, and delay the first held request.
         """
-        turns = self._turns[store.engine]
+        slots = self._slots[store.engine]
+        until = asyncio.get_running_loop().time() + self._limits.seconds
         try:
-            with self._metrics.waiting():
-                async with asyncio.timeout(self._turn_seconds):
-                    await turns.acquire()
+            with self._metrics.slot_waiting.track_inprogress():
+                async with asyncio.timeout_at(until if deadline is None else min(until, deadline)):
+                    await slots.acquire()
         except TimeoutError:
-            raise StoreUnavailable("other commands of this process keep the store busy") from None
+            if deadline is not None and deadline <= until:
+                raise Rejected("too_busy", ASK_AGAIN) from None
+            at_work = self._limits.at_once[store.engine]
+            raise StoreUnavailable(
+                f"no slot within {self._limits.seconds:g} s:"
+                f" {at_work} other commands of this process are at work on the store"
+            ) from None
         try:
             yield
         finally:
-            turns.release()
+            slots.release()
 
-    async def _at_once(self, work: Work[T], turn: AbstractAsyncContextManager[None] | None = None) -> T:
-        if not self._room.enter():
+    async def _at_once(
+        self, work: Work[T], slot: AbstractAsyncContextManager[None] | None = None, *, reads: bool = False
+    ) -> T:
+        if not self._room.enter(reads=reads):
             raise Rejected("too_busy", ASK_AGAIN)
         try:
-            async with turn or nullcontext():
+            async with slot or nullcontext():
                 return await run_in_threadpool(work, self.served)
         finally:
-            self._room.leave()
+            self._room.leave(reads=reads)
 
 
 class PairAdmission(Admission):
     """Carries requests out on whichever of two stores is served."""
 
-    def __init__(self, pair: StorePair, room: Capacity, holding: Holding, turns: Turns) -> None:
-        super().__init__(pair.served, room, holding.metrics, turns)
+    def __init__(self, pair: StorePair, room: Capacity, holding: Holding, slots: CommandSlots) -> None:
+        super().__init__(pair.served, room, holding.metrics, slots)
         self._pair = pair
         self._holding = holding
         self._lookout = holding.lookout
@@ -129,8 +143,8 @@ class PairAdmission(Admission):
             while True:
                 store, met = self.served, None
                 try:
-                    async with self._turn(store):
-                        if not self._lookout.is_window:
+                    async with self._slot(store, deadline):
+                        if store is self.served and not self._lookout.is_window:
                             return await run_in_threadpool(
                                 work, store if deadline is None else _hurried(store, deadline)
                             )
@@ -138,7 +152,7 @@ class PairAdmission(Admission):
                     met = error
                 finally:
                     self._room.leave()
-                deadline = await self._held(request, deadline, met, was=store)
+                deadline = await self._held(request, deadline, met, store=store)
 
     async def read(
         self, request: Request, player: str, if_open: Callable[[PairedStore], T], anyhow: Callable[[Store], T]
@@ -159,24 +173,24 @@ class PairAdmission(Admission):
                 except Moved as error:
                     met = error
                 finally:
-                    self._room.leave()
+                    self._room.leave(reads=True)
                 if store is self.served and isinstance(met, Fenced):
                     goes_on, deadline = await self._looked(request, deadline, met)
                     work = if_open if goes_on else anyhow
                 else:
-                    deadline = await self._held(request, deadline, met, was=store)
+                    deadline = await self._held(request, deadline, met, store=store, reads=True)
                     work = if_open
 
     async def _admit(self, request: Request, *, reads: bool) -> float | None:
         """Take a place, after a hold if there is need for one. Returns the deadline of that hold."""
-        if (reads or not self._lookout.is_window) and not self._room.has_queue and self._room.enter():
+        if (reads or not self._lookout.is_window) and not self._room.has_queue and self._room.enter(reads=reads):
             return None
         with self._holding.hold(request.receive) as hold:
             if not self._lookout.is_window and not self._room.has_queue:
                 await self._require_window(hold)
             if self._lookout.is_window and not reads:
                 await hold.reopening(None)
-            await hold.place(self._room)
+            await hold.place(self._room, reads=reads)
             return hold.deadline
 
     async def _require_window(self, hold: Hold) -> None:
@@ -195,16 +209,24 @@ class PairAdmission(Admission):
             hold.end = Held.REFUSED
             raise Rejected("too_busy", ASK_AGAIN)
 
-    async def _held(self, request: Request, deadline: float | None, met: Fenced | Moved | None, *, was: Store) -> float:
-        """Hold a request for which a store was closed until it has a place again.
+    async def _held(
+        self,
+        request: Request,
+        deadline: float | None,
+        met: Fenced | Moved | None,
+        *,
+        store: Store,
+        reads: bool = False,
+    ) -> float:
+        """Hold a request that found its store closed, until it has a place again. Returns the deadline of the hold.
 
-        met: what it met there; None: a window had begun before it came to its turn. was: that store; another one may be
-        served by now.
+        store: the store that it was for; another one may be served by now. met: that store's error; None if a window
+        began, or another store came to be served, while the request waited for a slot.
         """
         with self._holding.hold(request.receive, deadline) as hold:
-            if was is self.served:
+            if store is self.served:
                 await hold.reopening(met)
-            await hold.place(self._room)
+            await hold.place(self._room, reads=reads)
             return hold.deadline
 
     async def _looked(self, request: Request, deadline: float | None, met: Fenced) -> tuple[bool, float]:
@@ -216,7 +238,7 @@ class PairAdmission(Admission):
             except Expired as expired:
                 hold.end = expired.end
                 raise met from None
-            await hold.place(self._room)
+            await hold.place(self._room, reads=True)
             return choice in GOES_ON, hold.deadline
 
 

@@ -26,7 +26,7 @@ from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.service import answers, openapi, problems
 from game.service.access import Access, FencePass, once
-from game.service.admission import ON_THE_FILE, TURN_SECONDS, Admission, PairAdmission, Turns
+from game.service.admission import ON_THE_FILE, SLOT_SECONDS, Admission, CommandSlots, PairAdmission
 from game.service.bodies import BodyFields, IdempotencyKey
 from game.service.holding import Holding
 from game.service.logs import logger, notice
@@ -49,18 +49,27 @@ READY_ATTEMPTS = 2
 WAITING_PER_CONNECTION = 4
 """Requests at work or waiting, for each connection of the pool; more than that are turned away at once."""
 
+READS_PER_CONNECTION = 1
+"""Reads beyond that many, for each connection of the pool: commands that all wait for a lock turn no read away."""
+
 FEWEST_OF_A_PLAYER = 2
-"""Requests of one player at work or waiting; one less than commands at once, if that is more. His commands are carried
-out one after the other, so more of them would only take places from others."""
+"""The least share of one player: requests at work or waiting. In a larger pool it is one less than the commands at
+once, so that one player never takes every slot.
+"""
 
 
 def commands_at_once(pool_size: int) -> int:
     """Return how many commands are on threads at once while Postgres is served: half as many as connections.
 
-    More of them end no sooner, for they share the processor; and all that wait for a lock in a window wake at its end,
-    before the first that was held can go on. The other connections are for reads.
+    More at once do not finish sooner: they share the processor. All that wait for a lock when a window ends wake
+    together, and delay the first held request. The other connections are for reads.
     """
-    return max(min(2, pool_size), pool_size // 2)
+    return max(min(FEWEST_OF_A_PLAYER + 1, pool_size), pool_size // 2)
+
+
+def share_of_a_player(pool_size: int) -> int:
+    """Return how many requests of one player may be at work or waiting. One more is turned away."""
+    return max(FEWEST_OF_A_PLAYER, commands_at_once(pool_size) - 1)
 
 
 SPARE_THREADS = 4
@@ -88,24 +97,27 @@ def create_app(
     clock: epoch milliseconds.
     """
     metrics = metrics or Metrics()
-    most = pool_size * WAITING_PER_CONNECTION
-    room = Capacity(most=most, share=max(FEWEST_OF_A_PLAYER, commands_at_once(pool_size) - 1))
-    # Not less than a request is held: of those that wait in line as a window begins none is to be refused.
-    turns = Turns(
-        {"legacy": ON_THE_FILE, "postgres": commands_at_once(pool_size)}, seconds=max(TURN_SECONDS, hold_seconds)
+    room = Capacity(
+        most=pool_size * WAITING_PER_CONNECTION,
+        for_reads=pool_size * READS_PER_CONNECTION,
+        share=share_of_a_player(pool_size),
+    )
+    # At least as long as a request is held, so that no command that waits for a slot when a window begins is refused.
+    slots = CommandSlots(
+        {"legacy": ON_THE_FILE, "postgres": commands_at_once(pool_size)}, seconds=max(SLOT_SECONDS, hold_seconds)
     )
 
     lookout: Lookout | None = None
     if isinstance(store, StorePair):
         lookout = Lookout(store, metrics, hold_seconds=hold_seconds, report=lambda error: report(error, RequestFacts()))
-        admission: Admission = PairAdmission(store, room, Holding(lookout, metrics, hold_seconds), turns)
+        admission: Admission = PairAdmission(store, room, Holding(lookout, metrics, hold_seconds), slots)
     else:
-        admission = Admission(store, room, metrics, turns)
+        admission = Admission(store, room, metrics, slots)
         metrics.serves.labels(store.engine).set(1)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = most + SPARE_THREADS
+        current_default_thread_limiter().total_tokens = room.places + SPARE_THREADS
         if lookout is not None:
             lookout.start()
         yield

@@ -109,17 +109,17 @@ class Hold:
         choice: StoreChoice = await self.until(self.lookout.look())
         return choice
 
-    async def place(self, room: Capacity) -> None:
+    async def place(self, room: Capacity, *, reads: bool) -> None:
         """Wait for a place among those at work, in the order of the queue. Raises Rejected at the end of the time."""
-        turn = room.line_up()
+        place = room.line_up(reads=reads)
         try:
-            await self.until(turn)
+            await self.until(place)
         except Expired as expired:
-            room.step_out(turn)
+            room.step_out(place, reads=reads)
             self.end = expired.end
             raise Rejected("too_busy", ASK_AGAIN) from None
         except BaseException:  # The server ends, and cancels what is on its way.
-            room.step_out(turn)
+            room.step_out(place, reads=reads)
             raise
         self.end = Held.RELEASED
 

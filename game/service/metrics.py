@@ -61,6 +61,7 @@ class Metrics:
         )
         self.in_use = Gauge("sudamr_pool_in_use", "Connections of the pool that work for a request.", registry=new)
         self.pool_waiting = Gauge("sudamr_pool_waiting", "Requests that wait for a connection.", registry=new)
+        self.slot_waiting = Gauge("sudamr_slot_waiting", "Commands that wait for a slot.", registry=new)
         self.closed = Counter(
             "sudamr_connections_closed", "Connections that the service closed, by why.", ["reason"], registry=new
         )

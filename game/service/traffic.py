@@ -145,19 +145,32 @@ class BodyLimit:
             await self._app(scope, _given(body, receive), send)
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A held request in the queue. place: done when it is given; reads: the request is a read."""
+
+    place: asyncio.Future[None]
+    reads: bool
+
+
 class Capacity:
     """The requests at work or waiting for the store: so many at once, and so many of one player.
+
+    most: the places that a command may take; for_reads: further places for reads, which may take any. So commands that
+    all wait for a lock turn no read away.
 
     Used on the loop alone. A place is given back when the endpoint is done, before its answer is sent: a client that
     does not read keeps no place; the connection limits how long that may take.
     """
 
-    def __init__(self, *, most: int, share: int) -> None:
+    def __init__(self, *, most: int, share: int, for_reads: int = 0) -> None:
+        self.places = most + for_reads
         self._most = most
         self._share = share
         self._now = 0
+        self._commands = 0
         self._players: Counter[str] = Counter()
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._allowed = FIRST_AT_ONCE
 
     @property
@@ -165,48 +178,61 @@ class Capacity:
         """Return True if held requests wait for a place: a new request comes after them."""
         return bool(self._queue)
 
-    def enter(self) -> bool:
+    def enter(self, *, reads: bool = False) -> bool:
         """Take a place. Returns False if none is free."""
-        if self._now >= self._most:
+        if not self._has_place(reads=reads):
             return False
-        self._now += 1
+        self._take(reads=reads)
         return True
 
-    def leave(self) -> None:
+    def leave(self, *, reads: bool = False) -> None:
         """Give a place back. If there is a queue, its first may come, and one more than before at once."""
         self._now -= 1
+        self._commands -= not reads
         if self._queue:
             self._allowed += 1
             self._call_up()
 
-    def line_up(self) -> asyncio.Future[None]:
+    def line_up(self, *, reads: bool = False) -> asyncio.Future[None]:
         """Join the queue; the future is done when the place is taken. `step_out` ends what is waited for no longer."""
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+        place = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(place, reads))
         self._call_up()
-        return turn
+        return place
+
+    def _has_place(self, *, reads: bool) -> bool:
+        return self._now < self.places and (reads or self._commands < self._most)
+
+    def _take(self, *, reads: bool) -> None:
+        self._now += 1
+        self._commands += not reads
 
     def _call_up(self) -> None:
         """Give places to the first of the queue, to FIRST_AT_ONCE in the beginning.
 
-        All at once would share the processor, and so the first of them would end when the last one does.
+        All at once would share the processor, and so the first of them would end when the last one does. Where commands
+        have all places that they may take, the reads behind them come first.
         """
-        while self._queue and self._now < min(self._most, self._allowed):
-            turn = self._queue.popleft()
-            if not turn.done():
-                self._now += 1
-                turn.set_result(None)
+        while self._now < min(self.places, self._allowed) and (waiting := self._next()):
+            self._queue.remove(waiting)
+            if not waiting.place.done():
+                self._take(reads=waiting.reads)
+                waiting.place.set_result(None)
         if not self._queue:
             self._allowed = FIRST_AT_ONCE
 
-    def step_out(self, turn: asyncio.Future[None]) -> None:
+    def _next(self) -> _Waiting | None:
+        """Return the first of the queue for whom there is a place."""
+        return next((waiting for waiting in self._queue if self._has_place(reads=waiting.reads)), None)
+
+    def step_out(self, place: asyncio.Future[None], *, reads: bool = False) -> None:
         """Leave the queue, or the place that was given meanwhile."""
-        if turn.done() and not turn.cancelled():
-            self.leave()
+        if place.done() and not place.cancelled():
+            self.leave(reads=reads)
             return
-        turn.cancel()
+        place.cancel()
         with suppress(ValueError):  # Passed over already.
-            self._queue.remove(turn)
+            self._queue.remove(_Waiting(place, reads))
 
     @contextmanager
     def share(self, player: str) -> Iterator[None]:

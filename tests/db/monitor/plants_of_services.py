@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import LiteralString
 
 import httpx
 
@@ -21,8 +22,9 @@ from tests.game.service.running import TOKEN_SECRET, Running
 
 POOL = 2
 PLACES = 4 * POOL
-"""Requests that a process admits at once: docs/service.md."""
+"""Commands that a process admits at once: docs/service.md."""
 
+READS_NEED = "lock table user_missions in access exclusive mode"
 CLOSED = "http://127.0.0.1:9"
 _keys = itertools.count()
 
@@ -41,40 +43,46 @@ class Players:
         for each in [self.threads.submit(self.one) for _ in range(number)]:
             each.result()
 
-    def go_on(self, stop: threading.Event) -> None:
+    def go_on(self, stop: threading.Event, *, reads: bool) -> None:
         while not stop.is_set():
-            self.one()
+            self.one(reads=reads)
 
-    def one(self) -> httpx.Response:
+    def one(self, *, reads: bool = False) -> httpx.Response:
         number = next(_keys)
         player = self.ids[number % 2]
         headers = {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, player)}", "Idempotency-Key": f"k{number}"}
-        url = f"{self.service.urls[0]}/players/{player}/actions/claim_mail"
-        return self.client.post(url, json={"mail": "none"}, headers=headers)
+        url = f"{self.service.urls[0]}/players/{player}"
+        if reads:
+            del headers["Idempotency-Key"]
+            return self.client.get(url, headers=headers)
+        return self.client.post(f"{url}/actions/claim_mail", json={"mail": "none"}, headers=headers)
 
     def __post_init__(self) -> None:
         self.ids = [str(self.own.value(f"select {which}(id) from users")) for which in ("min", "max")]
 
 
 @contextmanager
-def locked(own: Watched) -> Iterator[None]:
-    """Lock every player's row until the end."""
+def locked(own: Watched, statement: LiteralString = "select from users for update") -> Iterator[None]:
+    """Lock every player's row until the end. statement: another lock."""
     with own.superuser() as conn:
         conn.execute("begin")
-        conn.execute("select from users for update")
+        conn.execute(statement)
         yield
         conn.execute("rollback")
 
 
-def behind_a_lock(number: int, names: str, *, seen: str, value: int) -> Plant:
-    """Requests that wait for a locked row, again and again, once the service itself counts as many as it should."""
+def behind_a_lock(number: int, names: str, *, seen: str, value: int, reads: bool = False) -> Plant:
+    """Requests that wait for a lock, again and again, once the service itself counts as many as it should.
+
+    reads: they are reads, and wait for a table that only reads of a player need; else commands, and a player's row.
+    """
 
     @contextmanager
     def plant(own: Watched) -> Iterator[Planted]:
         players = own.extra
-        with locked(own):
+        with locked(own, READS_NEED) if reads else locked(own):
             stop = threading.Event()
-            asked = [players.threads.submit(players.go_on, stop) for _ in range(number)]
+            asked = [players.threads.submit(players.go_on, stop, reads=reads) for _ in range(number)]
             try:
                 until(lambda: [] if counted(players, seen) >= value else [f"{seen} is {counted(players, seen)}"])
                 yield Planted(names.format(url=players.service.urls[0]))
@@ -171,7 +179,7 @@ PLANTS = {
     "processes of the service": Plant(down),
     "one store": Plant(two_stores),
     "connection pool in use": behind_a_lock(PLACES - 2, "2 of 2 at {url}", seen="sudamr_pool_in_use", value=POOL),
-    "waiting for a connection": behind_a_lock(PLACES - 2, " at {url}", seen="sudamr_pool_waiting", value=1),
+    "waiting for a connection": behind_a_lock(PLACES - 2, " at {url}", seen="sudamr_pool_waiting", value=2, reads=True),
     "requests that failed": Plant(no_database),
     "database unreachable": Plant(sessions_ended),
     "transactions tried again": Plant(lock_timeouts),

@@ -30,6 +30,34 @@ def test_a_queue_goes_on_in_its_order_a_few_first_and_never_more_than_there_are_
     asyncio.run(life())
 
 
+def test_reads_have_places_that_no_command_takes_also_in_the_queue() -> None:
+    async def life() -> None:
+        room = Capacity(most=2, for_reads=1, share=1)
+        assert room.enter()
+        assert room.enter()
+        assert not room.enter()
+        command, read, later = room.line_up(), room.line_up(reads=True), room.line_up(reads=True)
+        assert [command.done(), read.done(), later.done()] == [False, True, False]
+        assert not room.enter(reads=True)
+        room.leave()
+        assert [command.done(), later.done()] == [True, False], "in their order where there is a place for both"
+        room.step_out(read, reads=True)
+        assert later.done()
+        assert not room.has_queue
+
+    asyncio.run(life())
+
+
+def test_reads_may_take_every_place() -> None:
+    async def life() -> None:
+        room = Capacity(most=2, for_reads=1, share=1)
+        assert all(room.enter(reads=True) for _ in range(room.places))
+        assert not room.enter(reads=True)
+        assert not room.enter()
+
+    asyncio.run(life())
+
+
 def test_who_steps_out_gives_his_turn_to_the_next() -> None:
     async def life() -> None:
         room = Capacity(most=MANY, share=1)

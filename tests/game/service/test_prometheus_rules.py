@@ -216,15 +216,40 @@ def test_a_gauge_fires_while_requests_wait_for_a_connection(postgres: PostgresPl
         ThreadPoolExecutor(4) as threads,
     ):
         before = scraped(client.get("/metrics").text)
-        blocker.execute("select from users where id = 'hana' for update")
-        asked = [threads.submit(act, client, key=f"w{n}") for n in range(3)]
+        blocker.execute("lock table users in access exclusive mode")
+        asked = [threads.submit(client.get, f"/players/{one}", headers=bearer(one)) for one in ("hana", "p1", "p2")]
         waiting = 'sudamr_pool_waiting{job="game"}'
-        eventually(lambda: scraped(client.get("/metrics").text)[waiting] > 0)
+        eventually(lambda: at_least(2, waiting, client))
         after = scraped(client.get("/metrics").text)
         blocker.rollback()
         assert any(each.result().is_success for each in asked)
     assert "SudamrPoolWaiting" in firing(tmp_path, before, after)
     assert "SudamrPoolWaiting" not in firing(tmp_path, before, before)
+    one = {**before, waiting: 1.0}
+    assert "SudamrPoolWaiting" not in firing(tmp_path, one, one), "the next for the write lock of the legacy file"
+
+
+def test_commands_that_wait_for_slots_fire_nothing(postgres: PostgresPlace, tmp_path: Path) -> None:
+    players = [f"p{n}" for n in range(4)]
+    for player in players:
+        postgres.put(builders.player(player, **HANA))
+    with (
+        serving(postgres, pool_size=1, pool_seconds=30.0) as client,
+        psycopg.connect(postgres.database.owner.conninfo) as blocker,
+        ThreadPoolExecutor(len(players)) as threads,
+    ):
+        before = scraped(client.get("/metrics").text)
+        blocker.execute("select from users for update")
+        asked = [threads.submit(act, client, player=player, headers=bearer(player)) for player in players]
+        eventually(lambda: at_least(len(players) - 1, 'sudamr_slot_waiting{job="game"}', client))
+        after = scraped(client.get("/metrics").text)
+        blocker.rollback()
+        assert all(each.result().is_success for each in asked)
+    assert firing(tmp_path, before, after) - {"SudamrWatchSilent"} == set()
+
+
+def at_least(count: int, name: str, client: Client) -> None:
+    assert scraped(client.get("/metrics").text)[name] >= count
 
 
 def test_requests_held_in_vain_and_two_served_stores_fire(hana: TwoStores, tmp_path: Path) -> None:
