@@ -47,7 +47,7 @@ class FencedTable:
 
     @property
     def fenced(self) -> bool:
-        """On whatever the session's replication role is, before each statement of every kind, calling our function."""
+        """Return True if the trigger is ENABLE ALWAYS, runs before every kind of statement, and calls our function."""
         return (
             self.enabled == "A" and bool(self.is_own_function) and self.kind == BEFORE_STATEMENT + sum(EVENTS.values())
         )
@@ -97,17 +97,18 @@ def new_pass() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The fence's triggers and their function as `prepare` found them. asleep: the tables whose trigger is not on."""
+    """The result of `prepare`. disabled: the tables whose fence trigger is not enabled."""
 
-    asleep: tuple[str, ...]
+    disabled: tuple[str, ...]
 
 
 def prepare(conn: ops.Connection) -> Prepared:
-    """Read the fence's triggers, and see to their function: what a window need not do while players wait.
+    """Do before a window what `raise_fence` and `lift` would do in it: read the triggers, and replace an outdated
+    trigger function.
 
     Raises Failure where a table has no trigger, with the SQL that makes it, and Refusal where nothing was migrated.
     """
-    prepared = Prepared(tuple(_asleep(conn)))
+    prepared = Prepared(tuple(_disabled(conn)))
     with conn.transaction():
         _require_function(conn)
     return prepared
@@ -125,8 +126,7 @@ def raise_fence(
     """Fence the schema of the connection; again is harmless and replaces the pass and the owner (None: there is none).
 
     owner: the run and the identity of the legacy file (`game.legacy.identity`); the service trusts no file without it.
-
-    prepared: what `prepare` found on this connection a moment ago; by default it is read now.
+    prepared: the result of `prepare` on this connection a moment ago; by default `prepare` is called.
 
     When it returns no write is in flight: it waits for the transactions that have written, in attempts so short that
     others hardly wait behind it. Joins a transaction that is open. Failure naming the blockers when they do not end in
@@ -136,14 +136,14 @@ def raise_fence(
         raise ValueError("open is what lift makes it")
     if pass_token == "":  # An empty setting is what every session has.
         raise ValueError("an empty pass")
-    asleep = (prepared or prepare(conn)).asleep
+    disabled = (prepared or prepare(conn)).disabled
     retrying = Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
         stop=stop_after_delay(patience_seconds),
         wait=wait_random_exponential(multiplier=0.02, max=LONGEST_PAUSE_SECONDS),
     )
     try:
-        retrying(_fence_once, conn, state, pass_token, owner, asleep)
+        retrying(_fence_once, conn, state, pass_token, owner, disabled)
     except RetryError:
         raise Failure(
             f"the writes in flight to end within {patience_seconds:g} s",
@@ -157,8 +157,8 @@ def lift(conn: ops.Connection, *, log: bool = False, prepared: Prepared | None =
     """Open the schema to writes, in one transaction or as part of the open one; no pass stays valid.
 
     Nothing is locked, so it never waits. The owner stays recorded: a service that comes from the other store looks for
-    it. log: begin the change log for the owner's legacy file, which says what the schema says. prepared: as for
-    `raise_fence`.
+    it. log: begin the change log for the owner's legacy file, which says what the schema says. prepared: if given,
+    neither triggers nor function are read again.
     """
     if prepared is None:
         tables_of(conn)
@@ -259,8 +259,8 @@ def own_pass(conn: ops.Connection) -> Iterator[None]:
         conn.execute("delete from ops.fence_passes where schema = %s and pass_sha256 = %s", parameters)
 
 
-def _asleep(conn: ops.Connection) -> list[str]:
-    """Return the tables whose trigger is not on: an earlier version switched it off while the game was open.
+def _disabled(conn: ops.Connection) -> list[str]:
+    """Return the tables whose trigger is not enabled: an earlier version disabled it while the game was open.
 
     Failure where a table has none.
     """
@@ -277,15 +277,15 @@ def _asleep(conn: ops.Connection) -> list[str]:
 
 
 def _fence_once(
-    conn: ops.Connection, to: FenceState, token: str | None, owner: Owner | None, asleep: Collection[str]
+    conn: ops.Connection, to: FenceState, token: str | None, owner: Owner | None, disabled: Collection[str]
 ) -> None:
     with conn.transaction():
         before = _value(conn, "select current_setting('lock_timeout')")
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
         conn.execute("select pg_advisory_xact_lock(%s, hashtext(current_schema()))", (FENCE_LOCK,))
-        if asleep:  # Their writes share no lock: each command takes its player first, and nothing deadlocks.
+        if disabled:  # Their writes share no lock: each command takes its player first, and nothing deadlocks.
             conn.execute("lock table users in exclusive mode")
-        for name in asleep:
+        for name in disabled:
             conn.execute(
                 sql.SQL("alter table {} enable always trigger {}").format(
                     sql.Identifier(name), sql.Identifier(tables.FENCE_TRIGGER)

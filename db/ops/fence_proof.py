@@ -22,7 +22,7 @@ NO_PRIVILEGE_SQLSTATE = "42501"
 
 
 def prove(service: PostgresUrl) -> int:
-    """Try to write as the service does; each try is rolled back. How many were refused by the fence itself.
+    """Try to write as the service does; each try is rolled back. Return how many writes the fence itself refused.
 
     Per table INSERT, and UPDATE and DELETE of a row where there is one; what the role may not do at all must be
     refused for that; TRUNCATE, which would wait for every reader, by the catalog. Failure naming each hole.

@@ -28,7 +28,7 @@ MOST_NAME_BYTES = 2000
 """A table's name is part of a key in Postgres, whose index entries have at most 2,700 bytes."""
 
 ROOM = 2**32
-"""Rows that can be added behind a table's last one at least."""
+"""The least number of rows that must fit behind a table's last one."""
 
 LAST_PLACE = 2**63 - 1 - ROOM
 MOVED_BY = 2**62
@@ -185,7 +185,7 @@ def check_places(source: Source) -> None:
         if last is not None and last > LAST_PLACE:
             raise Refusal(
                 f"room for rows behind the last one of {table.name}",
-                f"its rowid is {last}, and SQLite's end at {2**63 - 1}",
+                f"its last rowid is {last}; SQLite's largest is {2**63 - 1}",
                 where=source.where,
                 do=schemas.in_the_file(
                     f"UPDATE {name} SET {rowid} = {rowid} - {MOVED_BY} WHERE {rowid} > {LAST_PLACE};"

@@ -7,25 +7,29 @@ from collections.abc import Collection
 
 from game import tables
 from game.legacy import codec
-from game.legacy.codec.unneeded import HoldingNobody
+from game.legacy.codec.unneeded import HarmlessDocuments
 from game.legacy.sqlite_values import Cell, quote
 from game.rows import Rows
 
 
 def find(
-    connection: sqlite3.Connection, player: str, names: Collection[str], seen: HoldingNobody
+    connection: sqlite3.Connection, player: str, names: Collection[str], harmless: HarmlessDocuments
 ) -> tuple[dict[str, Cell], Rows] | None:
-    """Return the player's row, as far as the tables need it, and its rows; None where its id can't be a player's."""
+    """Return the player's row, as far as the tables need it, and its rows; None if there is no such row, or its id
+    can't be a player's.
+
+    harmless: documents that need not be decoded.
+    """
     wanted = codec.columns_for(names, columns(connection))
     listed = ", ".join(quote(column) for column in wanted)
     cells = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
     if cells is None:
         return None
     row = dict(zip(wanted, cells, strict=True))
-    needed = seen.without(row, names)
+    needed = harmless.without(row, names)
     # Not the real rowid: the table may have none, and only the transfer uses it.
     decoded = codec.decode_row(needed, rowid=0)
-    seen.learn(needed, names, decoded)
+    harmless.learn(needed, names, decoded)
     return (row, decoded.rows) if decoded.rows.get("users") else None
 
 

@@ -37,7 +37,7 @@ from game.legacy import (
 )
 from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
-from game.legacy.codec.unneeded import HoldingNobody
+from game.legacy.codec.unneeded import HarmlessDocuments
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
 from game.legacy.write_lock import BUSY, primary_code
 from game.rows import Record, Rows, compare
@@ -108,7 +108,7 @@ class LegacyStore:
         self._busy_timeout_seconds = busy_timeout_seconds
         # SQLite's own wait is a poll that lets newcomers overtake; within the process writers queue here instead.
         self._turn = threading.Lock()
-        self._seen = HoldingNobody()
+        self._harmless = HarmlessDocuments()
         self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=pool_timeout_seconds)
 
     @contextmanager
@@ -121,7 +121,7 @@ class LegacyStore:
             raise TryAgain("tx_rolled_back", "other commands of this process kept the file's write lock")
         try:
             with self._transaction(partial(self._lock, patience, fence_pass), patience_seconds) as connection:
-                yield LegacyUnit(connection, fence_pass, self._seen, self._watch)
+                yield LegacyUnit(connection, fence_pass, self._harmless, self._watch)
         finally:
             self._turn.release()
 
@@ -145,7 +145,7 @@ class LegacyStore:
             if lacks := homes.homeless():
                 raise StoreUnavailable(_sentence(lacks))
             row_and_rows = player_row.find(
-                connection, player, [table.name for table in tables.PLAYER_STATE], self._seen
+                connection, player, [table.name for table in tables.PLAYER_STATE], self._harmless
             )
             if row_and_rows is None:
                 return None
@@ -179,9 +179,9 @@ class LegacyStore:
                 connection.execute(GAME)
 
     def acquaint(self, player: str) -> None:
-        """Read what commands need not read again once it was seen to hold nobody; see `PairedStore`."""
+        """Decode the player's documents, so that commands need not decode the harmless ones again; see `PairedStore`."""
         with self._transaction() as connection:
-            player_row.find(connection, player, LOADED_ALWAYS, self._seen)
+            player_row.find(connection, player, LOADED_ALWAYS, self._harmless)
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
@@ -252,10 +252,14 @@ class LegacyUnit:
     """One transaction on the legacy file."""
 
     def __init__(
-        self, connection: sqlite3.Connection, fence_pass: str | None, seen: HoldingNobody, watch: Watch = UNWATCHED
+        self,
+        connection: sqlite3.Connection,
+        fence_pass: str | None,
+        harmless: HarmlessDocuments,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._connection = connection
-        self._seen = seen
+        self._harmless = harmless
         self._fence_pass = fence_pass
         self._watch = watch
         self._row: dict[str, Cell] = {}
@@ -268,7 +272,7 @@ class LegacyUnit:
         if state == "moved" and self._fence_pass is None:
             raise fence.refusal(state)
         with self._watch.asking("load"):
-            row_and_rows = player_row.find(self._connection, player, {*names, *LOADED_ALWAYS}, self._seen)
+            row_and_rows = player_row.find(self._connection, player, {*names, *LOADED_ALWAYS}, self._harmless)
             if row_and_rows is None:
                 return None
             self._row, rows = row_and_rows

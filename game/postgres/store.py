@@ -207,7 +207,7 @@ class PostgresStore:
         """Open the whole pool, and load on each connection a player who does not exist; see `PairedStore`.
 
         So the SQL of loads is compiled here and the server knows the tables there, before the first players come at
-        once. Of a pooler one connection is opened: its server connections are others' too, and players want them.
+        once. Behind a pooler only one connection is opened: its server connections are shared, and players need them.
         """
         for command in Command.__subclasses__():
             statements.load(command.tables)

@@ -20,13 +20,13 @@ from typing import TypeAlias
 Serve: TypeAlias = Callable[[], int]
 
 SWITCH_SECONDS = 0.0005
-"""A thread that came back from a store waits so long for the one that computes; by default ten times as long, and each
-read of a command waits once.
+"""The interpreter's switch interval. A thread whose database call has returned waits this long for the thread that
+computes. Python's default is ten times as long, and a command waits once for each call.
 """
 
 NICENESS = 10
-"""Of the thread that loads beside others. The kernel gives each of theirs some nine times its share of a processor, so
-loading ends on a full machine too.
+"""Added to the nice value of the thread that loads while other processes serve. Each serving thread then gets some nine
+times its share of a processor.
 """
 
 
@@ -40,7 +40,8 @@ def main() -> int:
     public, private = (socket.socket(fileno=listener) for listener in listeners)
 
     def load() -> Serve | None:
-        from game.service import serving  # noqa: PLC0415  # all else: without collections, and on the thread that waits
+        # Imported late: collection is off by now, and this thread has the lower priority.
+        from game.service import serving  # noqa: PLC0415
 
         return serving.load(public, private, says, warm=bool(beside))
 

@@ -33,7 +33,7 @@ from harness.rehearsal.setup import RehearsalSetup
 
 WAIT_SECONDS = 60.0
 FULL_SECONDS = 5.0
-"""The disk stays full until the file is so far behind."""
+"""The lag in seconds at which the disk is freed."""
 
 POLL_SECONDS = 0.1
 
@@ -47,11 +47,11 @@ class Follower:
         self._process: BaseProcess | None = None
 
     def start(self) -> None:
-        """Start one."""
+        """Start a process that follows, of this version."""
         self._process = self.version.start(_follow, self.env)
 
     def kill(self) -> None:
-        """Kill it."""
+        """Kill the process, and wait for its end."""
         assert self._process is not None, "started"
         self._process.kill()
         self._process.join()
@@ -143,7 +143,7 @@ def crash_the_server(bench: Disturbed) -> None:
 
 
 def fill_the_disk(bench: Disturbed) -> None:
-    """Fill the disk of the file until the process that follows says so, and a while more; then free it."""
+    """Fill the disk of the file until the process that follows reports it and the lag is FULL_SECONDS; then free it."""
     assert bench.disk is not None, "asked before"
     try:
         bench.disk.fill()

@@ -44,10 +44,12 @@ from harness.smoke import smoke
 MOST_LAG_SECONDS = 2.0
 SMALL_LAG_SECONDS = 1.5
 CALM_SECONDS = 2.0
-"""Where the lag is below the first for so long, the file has caught up: a long first round is followed by another."""
+"""Seconds of a small lag after which the file has caught up: a long first round is followed by another one."""
 
 MOST_WINDOWS = 3.0
-"""The limit of the last window to the first: one of tens of ms varies by a factor of two or three with the machine."""
+"""The most that the last window may take, as a multiple of the first. A window of tens of ms varies by a factor of two
+or three with the machine.
+"""
 
 SAMPLE_SECONDS = 0.1
 BEGIN_SECONDS = 60.0

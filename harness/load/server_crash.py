@@ -10,7 +10,7 @@ from db.servers import Server
 
 
 def crash(server: Server) -> None:
-    """Kill a process of the server by signal; returns once our own session has ended. Whoever connects may wait."""
+    """Kill a process of the server by a signal, and return once our own session has ended. New sessions may wait."""
     with suppress(psycopg.OperationalError), server.admin() as admin:
         row = admin.execute("select pid from pg_stat_activity where backend_type = 'checkpointer'").fetchone()
         assert row is not None, "every server has one"

@@ -24,12 +24,12 @@ NAME = "sudamr-small-disk"
 
 @dataclass(frozen=True, slots=True)
 class SmallDisk:
-    """A mounted disk. folder: on which it is mounted."""
+    """A mounted disk. folder: its mount point."""
 
     folder: Path
 
     def fill(self, *, but_for: int = 0) -> None:
-        """Fill it to the last page, but for so many bytes. Others may write meanwhile."""
+        """Fill the disk, except for `but_for` bytes. Others may write meanwhile."""
         with private.opened(self.folder / BALLAST, "ab") as opened:
             for size in (1 << 20, 1 << 12):
                 while self._free_bytes - but_for >= size:
@@ -52,9 +52,9 @@ class SmallDisk:
 
 @contextmanager
 def durable(*, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount one that lies in a file of the temporary folder, so that an fsync costs what it costs there.
+    """Mount a disk that is a file in the temporary folder, so that an fsync costs what it costs there.
 
-    Nothing of it is left, however we end. Raises Refusal where this user may not mount.
+    Nothing of it is left, however this process ends. Raises Refusal where this user may not mount.
     """
     made = Path(tempfile.gettempdir(), f"{NAME}-{secrets.token_hex(6)}")
     image, folder = made / "image", made / "mounted"
@@ -65,7 +65,7 @@ def durable(*, megabytes: int) -> Iterator[SmallDisk]:
         try:
             with private.opened(image, "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, megabytes << 20)
-            # By the reaper, which ends no sooner than they do: so none can mount after it has looked.
+            # Run by the reaper, so that no mount can begin after the reaper has unmounted.
             for command in (
                 ["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)],
                 ["mount", "-t", "ext4", "-o", "loop", str(image), str(folder)],
@@ -78,7 +78,7 @@ def durable(*, megabytes: int) -> Iterator[SmallDisk]:
 
 @contextmanager
 def mounted(folder: Path, *, megabytes: int, mode: str = "0755") -> Iterator[SmallDisk]:
-    """Mount one of memory on the folder, which is made. Raises Refusal where this user may not mount."""
+    """Make the folder, and mount a disk in memory on it. Raises Refusal where this user may not mount."""
     private.make_folder(folder)
     _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode={mode}", NAME, str(folder))
     try:
@@ -96,6 +96,6 @@ def _run(*command: str) -> None:
         raise _refusal(str(getattr(error, "stderr", None) or error)) from error
 
 
-def _refusal(said: str) -> Refusal:
+def _refusal(reason: str) -> Refusal:
     do = "Run as a user who may mount, such as root, on a machine with mkfs.ext4 and mount."
-    return Refusal("a small disk", redact(" ".join(said.split())), do=do)
+    return Refusal("a small disk", redact(" ".join(reason.split())), do=do)

@@ -1,7 +1,7 @@
 """A steady load: so many commands a second over HTTP, each noted with when it was sent and answered, and bursts on top.
 
 Each player's commands go one by one, from one thread; a command's time begins when it was due, so a slow answer is not
-hidden by what had to wait behind it.
+hidden by the commands that waited behind it.
 """
 
 from __future__ import annotations
@@ -52,11 +52,10 @@ class Answered:
 
 @dataclass
 class SteadyLoad:
-    """Clients that send `rate` commands a second while the context is entered. scripts: what each player asks for.
+    """Clients that send `rate` commands a second while the context is entered.
 
-    Who has come to the end of his script repeats what can be repeated.
-
-    token_of: a player's bearer token. answers: of every request that has ended.
+    scripts: the commands of each player; after the last one a player repeats those that can be repeated. token_of: a
+    player's bearer token. answers: of every request that has ended.
     """
 
     services: Sequence[str]
@@ -158,8 +157,8 @@ class SteadyLoad:
 class _Connections:
     """The connections of one client, one for each service, kept between requests.
 
-    Of the standard library's: the load shares the processors with what it measures, and httpx takes three times as much
-    of them for a request.
+    Uses http.client: the load shares the processors with the service, and httpx takes three times as much of them for a
+    request.
     """
 
     def __init__(self) -> None:
@@ -183,7 +182,7 @@ class _Connections:
 
 
 def _has_something(client: http.client.HTTPConnection) -> bool:
-    """Return True if there is something to read where no answer is due: the end."""
+    """Return True if the service has closed the connection: there is something to read though no answer is due."""
     poll = select.poll()
     poll.register(client.sock, select.POLLIN)
     return bool(poll.poll(0))

@@ -15,11 +15,11 @@ MANY = 12
 def test_a_queue_goes_on_in_its_order_a_few_first_and_never_more_than_there_are_places(most: int) -> None:
     async def life() -> None:
         room = Capacity(most=most, share=1)
-        turns = [room.line_up() for _ in range(MANY)]
+        places = [room.line_up() for _ in range(MANY)]
         at_once, gone = min(most, FIRST_AT_ONCE), 0
         while gone < MANY:
-            called = sum(turn.done() for turn in turns)
-            assert [turn.done() for turn in turns] == [True] * called + [False] * (MANY - called)
+            called = sum(place.done() for place in places)
+            assert [place.done() for place in places] == [True] * called + [False] * (MANY - called)
             assert called - gone == min(most, at_once, MANY - gone)
             assert room.has_queue is (called < MANY)
             room.leave()
@@ -58,13 +58,13 @@ def test_reads_may_take_every_place() -> None:
     asyncio.run(life())
 
 
-def test_who_steps_out_gives_his_turn_to_the_next() -> None:
+def test_who_steps_out_gives_his_place_to_the_next() -> None:
     async def life() -> None:
         room = Capacity(most=MANY, share=1)
-        turns = [room.line_up() for _ in range(FIRST_AT_ONCE + 3)]
-        waiting = turns[FIRST_AT_ONCE:]
+        places = [room.line_up() for _ in range(FIRST_AT_ONCE + 3)]
+        waiting = places[FIRST_AT_ONCE:]
         room.step_out(waiting[0])
-        room.step_out(turns[0])
+        room.step_out(places[0])
         assert waiting[0].cancelled()
         assert waiting[1].done()
 
@@ -74,10 +74,10 @@ def test_who_steps_out_gives_his_turn_to_the_next() -> None:
 def test_a_later_queue_begins_with_a_few_again() -> None:
     async def life() -> None:
         room = Capacity(most=MANY, share=1)
-        for _turn in range(2):
-            turns = [room.line_up() for _ in range(MANY)]
-            assert sum(turn.done() for turn in turns) == FIRST_AT_ONCE
-            for _ in turns:
+        for _ in range(2):
+            places = [room.line_up() for _ in range(MANY)]
+            assert sum(place.done() for place in places) == FIRST_AT_ONCE
+            for _place in places:
                 room.leave()
 
     asyncio.run(life())
