@@ -179,7 +179,7 @@ class LegacyStore:
                 connection.execute(GAME)
 
     def acquaint(self, player: str) -> None:
-        """Decode the player's documents, so that commands need not decode the harmless ones again; see `PairedStore`."""
+        """Decode the player's documents: commands need not decode the harmless ones again. See `PairedStore`."""
         with self._transaction() as connection:
             player_row.find(connection, player, LOADED_ALWAYS, self._harmless)
 

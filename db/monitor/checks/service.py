@@ -95,7 +95,7 @@ def pool_in_use(look: Look) -> Measured:
 
 
 def pool_waiting(look: Look) -> Measured:
-    """Measure the requests that wait for a connection, on the process with the most."""
+    """Measure the requests that wait for a connection, on the process with the most. Waits for a slot do not count."""
     waiting, url = max((value, url) for url, value in _gauge(look, "sudamr_pool_waiting").items())
     return Measured(waiting, f"{waiting:g} at {url}")
 

@@ -279,7 +279,7 @@ VIOLATIONS = (
 PLACES = (
     refused(
         "rows at the end of SQLite's rowids",
-        "its rowid is 9223372036854775807",
+        "its last rowid is 9223372036854775807",
         _notes(),
         "INSERT INTO notes VALUES (1, 'a'), (9223372036854775806, 'b'), (9223372036854775807, 'c')",
     ),
