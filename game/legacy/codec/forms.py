@@ -74,7 +74,7 @@ def _marked(value: dict[str, Json], fields: Fields, values: dict[str, Value]) ->
             continue
         member = value[key]
         if isinstance(field, Field):
-            raw = "" if field.write is dumps else dumps(member)
+            raw = "" if field.write is dumps else _plainly(member)  # As the source has it: see `cut_part`.
             read = field.read(member, raw)
             if (field.write(read) != raw) if raw else (type(read) is not type(member) or read != member):
                 return None

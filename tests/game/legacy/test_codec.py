@@ -14,7 +14,7 @@ from game import json_text
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import BadText, Cell
 from game.rows import Rows
-from tests.game.legacy.under_way_rows import assert_known_alike
+from tests.game.legacy.under_way_rows import as_browsers_write, assert_known_alike, js
 
 ITEM = {
     "id": "item-1",
@@ -49,10 +49,6 @@ CUP = {
     "finalRank": 2,
     "accumulatedMaterials": {"하급 강화석": 3},
 }
-
-
-def js(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def a_row(**differences: Cell) -> dict[str, Cell]:
@@ -277,11 +273,15 @@ DOCUMENTS = (
     | st.dictionaries(st.sampled_from(["fan", "board", ""]), st.sampled_from(["item-1", "x", None, 3]))
     | JSONS
 )
-TEXTS = st.builds(
-    lambda value, indent, ascii_only: json.dumps(value, indent=indent, ensure_ascii=ascii_only),
-    DOCUMENTS,
-    st.sampled_from([None, 1]),
-    st.booleans(),
+TEXTS = (
+    st.builds(
+        lambda value, indent, ascii_only: json.dumps(value, indent=indent, ensure_ascii=ascii_only),
+        DOCUMENTS,
+        st.sampled_from([None, 1]),
+        st.booleans(),
+    )
+    | st.builds(js, DOCUMENTS)
+    | st.builds(as_browsers_write, DOCUMENTS)
 )
 CELLS = (
     TEXTS.map(lambda text: text if text.encode("utf-8", "ignore").decode() == text else "[]")
@@ -292,6 +292,15 @@ CELLS = (
     | st.binary(max_size=4).map(lambda data: BadText(b"\xff" + data))
     | st.text(max_size=6).filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
 )
+
+
+@pytest.mark.parametrize("spelled", ["0.00009", "5e-7", "9e-05", "5e-07", "1e21", "1e+21", "0.1", "1.0", "-0.0"])
+def test_a_fraction_comes_back_as_it_was_spelled_wherever_it_stands(spelled: str) -> None:
+    """JavaScript spells 0.00009 so, Python 9e-05: each of them may have written a file."""
+    item = js(ITEM | {"options": {"x": "FRACTION"}, "unknown": "FRACTION"}).replace('"FRACTION"', spelled)
+    quest = js({"reward": {"x": "FRACTION"}, "unknown": "FRACTION"}).replace('"FRACTION"', spelled)
+    quests = f'{{"daily":{{"quests":[{quest}],"unknown":{spelled}}}}}'
+    assert_comes_back(a_row(inventory=f"[{item},{js(STONE)}]", quests=quests))
 
 
 @settings(max_examples=300, deadline=None)

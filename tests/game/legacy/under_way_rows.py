@@ -6,6 +6,8 @@ import json
 import sqlite3
 from typing import Any
 
+import orjson
+
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows, compare
@@ -35,6 +37,14 @@ MISSION = {
     "accumulatedCollection": 40,
 }
 PRESET = {"name": "대국", "equipment": {"fan": "item-1", "top": None}}
+
+
+def as_browsers_write(value: object) -> str:
+    """Return compact JSON with floats as JavaScript spells them (0.00009); Python's own text where that can't be."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # An integer of over 64 bits, or half a surrogate pair.
+        return js(value)
 
 
 def js(value: object) -> str:
