@@ -121,7 +121,7 @@ LONG = [
     ("bench.actions", "--rounds", "1", "--requests", "32", "--json", "actions.json"),
     ("bench.databases", "--rounds", "1", "--containers", "0", "--json", "databases.json"),
     ("bench.round", "--rounds", "1", "--players", "8", "--json", "round.json"),
-    ("bench.window", "--players", "20", "--runs", "1", "--rate", "20", "--json", "window.json"),
+    ("bench.window", "--players", "20", "--runs", "1", "--rate", "20", "--turns", "1", "--json", "window.json"),
     ("bench.follow", "--players", "20", "--minutes", "1", "--rate", "20", "--json", "follow.json"),
     ("gate", "--env", "staging", "--players", "5", "--json", "gate.json"),
 ]

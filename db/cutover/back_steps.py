@@ -116,7 +116,7 @@ def go_back(context: RunContext) -> Facts | None:
         return None
     facts = back_window.cross(context, back_of(context))
     context.config.view.passed(facts["parts_ms"])
-    services.let_settle(context.env.services)
+    holding.let_settle(context)
     return facts
 
 

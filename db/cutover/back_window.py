@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,7 +19,7 @@ from psycopg import errors
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from db.console.live_view import MoveState
-from db.cutover import returning, watchdog, writing_back
+from db.cutover import holding, returning, watchdog, writing_back
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, RunContext
 from db.cutover.cutover_steps import require_whole
 from db.cutover.watchdog import Watchdog
@@ -51,6 +52,7 @@ def cross(context: RunContext, back: LiveWriteBack) -> dict[str, Any]:
     guarded = watchdog.Guarded(context.env, context.journal.folder, context.owner, verb="rollback")
     with watchdog.standing_by(guarded) as tool_end:
         for attempt in range(1, ATTEMPTS + 1):
+            holding.until_calm(context, partial(writing_back.one_round, context, back))
             rounds = writing_back.catch_up(context, back)
             try:
                 with context.config.view.doing(MoveState.IN_THE_WINDOW):
@@ -68,8 +70,8 @@ def _once(context: RunContext, back: LiveWriteBack, tool_end: Watchdog, facts: d
     expected = "every process of the service to have the legacy file open beside Postgres"
     require_offered(context, context.env.legacy, expected, later=_LATER)
     context.journal.write("window")
-    prepared = fence.prepare(context.conn)
     writing_back.close_in(context, back)
+    prepared = fence.prepare(context.conn)
     context.config.observer("at", "window")  # Nothing is locked yet; what players do meanwhile is the last round's.
     line = Timeline(context.config.observer)
     committed = False

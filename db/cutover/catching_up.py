@@ -18,7 +18,10 @@ LONGEST_SECONDS = 0.5
 """Half of the window's budget. Rounds that no longer shrink are short enough if they take no longer."""
 
 MOST_ROUNDS = 60
-MOST_AHEAD = 6
+MOST_AHEAD = 12
+AHEAD_SECONDS = 0.03
+"""A round right before a window that takes no longer has come down to what players write all the time."""
+
 LEAST_SHRINKING = 0.9
 STILL = 4
 """So many rounds in a row that shrink by less than a tenth count as not shrinking."""
@@ -62,11 +65,14 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
 
 
 def close_in(live: LiveTransfer) -> None:
-    """Apply rounds right before a window until they no longer shrink: the last round has only what came after them."""
+    """Apply rounds right before a window until they no longer shrink: the last round has only what came after them.
+
+    Many requests that came at once are waited out: they would be the last round's.
+    """
     before = live.run_ahead()
     for _round in range(1, MOST_AHEAD):
         result = live.run_ahead()
-        if result.seconds >= before.seconds * LEAST_SHRINKING:
+        if result.seconds >= before.seconds * LEAST_SHRINKING and result.seconds <= AHEAD_SECONDS:
             return
         before = result
 

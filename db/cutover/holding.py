@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.console.live_view import Dirty, MoveState
+from db.cutover import services
 from db.cutover.context import FAILURES, RunContext
 from db.cutover.runbook import LeftStanding
 from db.ops import orders
@@ -24,6 +25,9 @@ ROUND_SECONDS = 10.0
 
 LOOK_SECONDS = 0.2
 """Between two looks at what was ordered: one row of Postgres, by its key."""
+
+CALM_SECONDS = 30.0
+SETTLE_SECONDS = 10.0
 
 PROOF_SECONDS = 600.0
 """A proof that is older is made again before the window: since then only the rounds say that the copy is right."""
@@ -85,6 +89,31 @@ def until_go(context: RunContext, ready: ReadyMove) -> dict[str, Any]:
                 rounds += 1
                 _wait_for_an_order(context)
     return {"rounds": rounds, "held_seconds": round(time.monotonic() - began, 3)}
+
+
+def until_calm(context: RunContext, apply_round: Callable[[], object], most_seconds: float = CALM_SECONDS) -> None:
+    """Apply rounds until requests take hardly longer than without the move, or the time is over.
+
+    A window in a busy moment is one wait more for requests that wait already.
+    """
+    until, said = time.monotonic() + most_seconds, False
+    while not context.leeway.is_calm and time.monotonic() < until:
+        if not said:
+            context.config.progress.say("     waiting for a calm moment: requests take longer than before")
+            said = True
+        apply_round()
+        _look_later(context)
+
+
+def let_settle(context: RunContext) -> None:
+    """Return once the service answers as before, or SETTLE_SECONDS have passed.
+
+    After a window those who waited in it come first: a restart wants a processor for seconds.
+    """
+    until = time.monotonic() + SETTLE_SECONDS
+    while not context.leeway.is_calm and time.monotonic() < until:
+        _look_later(context)
+    services.let_settle(context.env.services)
 
 
 def by(order: Orders) -> str:

@@ -166,7 +166,7 @@ def go_live(context: RunContext) -> Facts | None:
     with context.config.view.doing(MoveState.CATCHING_UP, partial(capture.waiting, context.env.legacy.path)):
         facts = window.cross(context, transfer_of(context))
     context.config.view.passed(facts["parts_ms"])
-    services.let_settle(context.env.services)
+    holding.let_settle(context)
     return facts
 
 

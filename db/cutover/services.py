@@ -75,7 +75,7 @@ class Ready:
 def let_settle(urls: Sequence[str]) -> None:
     """Return once every process answers at once again, or SETTLE_SECONDS have passed.
 
-    After a window those who waited in it come first: a restart wants a processor for seconds.
+    After a restart or a window those who waited come first.
     """
     settling = Retrying(
         retry=retry_if_result(lambda at_once: not at_once),

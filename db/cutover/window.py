@@ -25,7 +25,7 @@ import psycopg
 from db import ops
 from db.console.live_view import MoveState
 from db.counts import few
-from db.cutover import catching_up, fence_owner, switch, watchdog
+from db.cutover import catching_up, fence_owner, holding, live_record, switch, watchdog
 from db.cutover.context import FAILURES, READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.cutover_steps import require_whole
 from db.cutover.ports import Observer
@@ -100,6 +100,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     guarded = watchdog.Guarded(context.env, context.journal.folder, context.owner)
     with watchdog.standing_by(guarded) as tool_end:
         for attempt in range(1, ATTEMPTS + 1):
+            holding.until_calm(context, lambda: live_record.of_round(context, live.round(), live.waiting))
             caught = catching_up.catch_up(context, live)
             context.check_deadline()
             try:

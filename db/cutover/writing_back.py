@@ -95,7 +95,7 @@ def one_round(context: RunContext, back: LiveWriteBack, connection: ops.Connecti
             continue
         live_record.of_write_back(context, result, back.waiting)
         return result
-    return back.round()
+    return back.round(connection)
 
 
 def waiting(context: RunContext) -> Dirty:

@@ -26,7 +26,7 @@ from game.legacy.codec import homes
 from game.redaction import redact
 from game.urls import PostgresUrl
 
-_LOCK_TIMEOUT = "10s"
+LOCK_TIMEOUT = "10s"
 
 ORPHAN_TIMEOUT = "10s"
 """How long the session of a killed run may go on with what it was told last."""
@@ -94,7 +94,7 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
                 where=target.redacted,
                 do=locks.how_to_end(conn, locks.TRANSFER_LOCK),
             ) from None
-        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
+        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
         try:
             yield conn
         finally:

@@ -29,6 +29,8 @@ from db.cutover.context import RunConfig
 from db.cutover.ports import When
 from db.cutover.report import LiveFigures, RunReport
 from db.errors import Refusal
+from harness.bench import beside
+from harness.bench.beside import BesideFigures
 from harness.bench.clients import Clients
 from harness.bench.samples import Spread, TargetsJudgement, Threshold, Verdict
 from harness.bench.setup import DURABLE
@@ -41,6 +43,7 @@ MOST_PLAYERS = 3_000
 """So many of the players act: to read the state of each takes a while."""
 
 BURST = 50
+BURST_SECONDS = 2.0
 QUIET_SECONDS = 5.0
 """How long the load goes on before the move, for the time that writers take by themselves."""
 
@@ -74,6 +77,7 @@ class WindowRun:
     writing back. longest_fsync_ms: of a probe beside it. refused: answers of 500 and more; dropped: requests
     without an answer. held: requests that the service says it held; of a
     rollback those in flight at its COMMIT, which waited for the lock of Postgres.
+    burst_gap_ms, burst_wait_ms: the same gap and longest wait of such a burst before the move, without a window.
     """
 
     verb: str
@@ -93,6 +97,8 @@ class WindowRun:
     quiet: Spread
     copying: Spread
     seconds: float
+    burst_gap_ms: float
+    burst_wait_ms: float
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class WindowReport:
 
     verdict: Verdict
     server: str
+    beside: BesideFigures | None
     runs: list[WindowRun]
     back_runs: list[WindowRun]
     there: WindowFigures
@@ -118,8 +125,10 @@ class WindowReport:
     missed: tuple[str, ...] = field(default=())
 
 
-def run(players: int, runs: int, rate: int, kind: str | None, progress: Progress) -> WindowReport:
+def run(players: int, runs: int, rate: int, turns: int, kind: str | None, progress: Progress) -> WindowReport:
     """Cut over and roll back so many times, each on a fresh server with so many made players.
+
+    turns: so often what writers pay for capture and for a copy is measured before the first, see `beside`; 0: not.
 
     Raises Refusal for less than one.
     """
@@ -130,16 +139,20 @@ def run(players: int, runs: int, rate: int, kind: str | None, progress: Progress
             do="Say for instance --players 1000 --runs 3 --rate 200",
         )
     done: list[tuple[WindowRun, WindowRun]] = []
+    beside_figures: BesideFigures | None = None
     server = ""
     for number in range(1, runs + 1):
         progress.say(f"run {number} of {runs}")
         with set_up(players, None, kind, progress, settings=DURABLE) as setup:
             server = str(setup.server)
-            done.append(_once(setup, rate, progress))
+            there_and_back, measured = _once(setup, rate, turns if number == 1 else 0, progress)
+            done.append(there_and_back)
+            beside_figures = measured or beside_figures
     there, back = [one for one, _ in done], [one for _, one in done]
     figures = _judged(there), _judged(back)
-    judged = TargetsJudgement.of([*_thresholds("there", figures[0]), *_thresholds("back", figures[1])])
-    return WindowReport(judged.verdict, server, there, back, *figures, judged.missed)
+    thresholds = [*_thresholds("there", figures[0]), *_thresholds("back", figures[1])]
+    judged = TargetsJudgement.of([*thresholds, *(beside_figures.thresholds() if beside_figures else ())])
+    return WindowReport(judged.verdict, server, beside_figures, there, back, *figures, judged.missed)
 
 
 def _judged(runs: Sequence[WindowRun]) -> WindowFigures:
@@ -164,21 +177,27 @@ def _thresholds(way: str, figures: WindowFigures) -> list[Threshold]:
 class _Moments:
     """One move as it was observed. moments: when each step and part was last come to, monotonic seconds.
 
-    quiet_since: since when the load had played by itself. held: by the service, once the window was over.
+    quiet_since: since when the load had played by itself. burst_at: when a burst came without a window. held: by the
+    service, once the window was over.
     """
 
     quiet_since: float = field(default_factory=time.monotonic)
     moments: dict[str, float] = field(default_factory=dict)
     held: int = 0
     seconds: float = 0.0
+    burst_at: float = 0.0
     report: RunReport | None = None
 
 
-def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> tuple[WindowRun, WindowRun]:
+def _once(
+    setup: RehearsalSetup, rate: int, turns: int, progress: Progress
+) -> tuple[tuple[WindowRun, WindowRun], BesideFigures | None]:
     planned = scripts.read(setup.source, players=min(setup.players, MOST_PLAYERS))
     tokens = {player: setup.service.token_of(player) for player in planned}
     load = Clients(setup.service.public_urls, planned, tokens, rate)
     with _fsyncs(setup.folder) as fsyncs, load:
+        env = setup.environment
+        measured = beside.measure(setup.server, env.legacy.path, env.services, turns, progress) if turns else []
         there = _move(setup, load, partial(moves.cut_over, evidence=lambda _env: None), progress)
         back = _move(setup, load, moves.roll_back, progress)
     split = back.quiet_since
@@ -188,7 +207,7 @@ def _once(setup: RehearsalSetup, rate: int, progress: Progress) -> tuple[WindowR
     first, second = (
         _figures(setup.players, verb, parts, move, own, list(fsyncs), rate) for (verb, parts), move, own in seen
     )
-    return first, second
+    return (first, second), beside.figures(measured, load.answers)
 
 
 def _move(setup: RehearsalSetup, load: Clients, verb: Callable[..., RunReport], progress: Progress) -> _Moments:
@@ -204,6 +223,9 @@ def _move(setup: RehearsalSetup, load: Clients, verb: Callable[..., RunReport], 
             move.held = setup.service.held()
 
     time.sleep(QUIET_SECONDS)  # The load plays meanwhile: these seconds are what is measured.
+    move.burst_at = time.monotonic()
+    load.burst(BURST)
+    time.sleep(BURST_SECONDS)  # So are these.
     since = time.monotonic()
     move.report = verb(
         setup.environment,
@@ -240,8 +262,10 @@ def _figures(
     median_gap = statistics.median(gaps)
     around = (moments["at window"] - 0.2, moments["at window"] + 1.0)
     writes = [one for one in answers if one.granted_write]
+    calm = [one for one in answers if move.burst_at - 0.2 <= one.ended <= move.burst_at + BURST_SECONDS]
+    calm_gaps = [b - a for a, b in itertools.pairwise(sorted(one.ended for one in calm if one.granted_write))]
     copying = [one.seconds for one in writes if moments[parts.copies] <= one.sent < moments["before stand by"]]
-    quiet = [one.seconds for one in writes if move.quiet_since <= one.sent < moments["before preflight"]]
+    quiet = [one.seconds for one in writes if move.quiet_since <= one.sent < move.burst_at]
     return WindowRun(
         verb=verb,
         players=players,
@@ -260,6 +284,8 @@ def _figures(
         quiet=Spread.of(quiet),
         copying=Spread.of(copying or quiet),
         seconds=round(move.seconds, 1),
+        burst_gap_ms=round((max(calm_gaps) - median_gap) * 1000, 1),
+        burst_wait_ms=round(max(one.seconds for one in calm) * 1000, 1),
     )
 
 
@@ -294,13 +320,30 @@ def _fsyncs(folder: Path) -> Iterator[list[tuple[float, float]]]:
 def show(report: WindowReport, out: Output) -> None:
     """Print the report as a table, and its verdict."""
     players = count(report.runs[0].players, "player")
-    columns = ("window ms, by clients", "by us", "fsync", "longest wait", "refused", "held")
+    columns = ("window ms, by clients", "by us", "fsync", "longest wait", "refused", "held", "burst alone")
     for name, runs in (("cutovers", report.runs), ("rollbacks", report.back_runs)):
         rows = [
-            (one.clients_ms, one.own.window_ms, one.longest_fsync_ms, one.longest_wait_ms, one.refused, one.held)
+            (
+                one.clients_ms,
+                one.own.window_ms,
+                one.longest_fsync_ms,
+                one.longest_wait_ms,
+                one.refused,
+                one.held,
+                f"{one.burst_gap_ms:.1f}; {one.burst_wait_ms:.0f}",
+            )
             for one in runs
         ]
         out.table(f"live {name} of {players} on {report.server}", columns, rows)
+    if report.beside is not None:
+        out.table(
+            f"writers' waits, ms, of {report.beside.turns} turns; the copy throttled to {report.beside.share:.0%}",
+            ("beside", "p50", "p95", "p95, times"),
+            [
+                (part, spread.p50_ms, spread.p95_ms, times)
+                for (part, spread), times in zip(report.beside.spreads.items(), report.beside.times, strict=True)
+            ],
+        )
     for line in report.missed:
         out.say(line)
     out.say(f"verdict: {report.verdict}")

@@ -56,6 +56,7 @@ def bench_databases(
         "players": "how many players each file has",
         "runs": "how many live cutovers are made",
         "rate": "how many commands a second the clients send",
+        "turns": "how often a copy beside the load is begun and ended before the first one",
         "postgres": POSTGRES,
         "json": JSON,
     },
@@ -65,13 +66,14 @@ def bench_window(
     players: int = Whole(1000),
     runs: int = Whole(3),
     rate: int = Whole(200),
+    turns: int = Whole(10),
     postgres: str = "",
     json: str = "",
 ) -> None:
     """Measure the windows of live moves: both ways, under load, as clients see them."""
     from harness.bench import window
 
-    judged(json, partial(window.run, players, runs, rate, postgres or None), window.show)
+    judged(json, partial(window.run, players, runs, rate, turns, postgres or None), window.show)
 
 
 @task(

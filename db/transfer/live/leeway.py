@@ -40,11 +40,16 @@ MOST_LOG_BYTES = 256 << 20
 
 @dataclass(slots=True)
 class Leeway:
-    """share: the part of the time that a move may work. usual: seconds that a request takes without it; 0: unknown."""
+    """share: the part of the time that a move may work. usual: seconds that a request takes without it; 0: unknown.
+
+    is_calm: requests take hardly longer than usual, as far as is known. is_resting: nobody is to be asked.
+    """
 
     share: float = 1.0
     usual: float = 0.0
+    is_calm: bool = True
     is_resting: bool = False
+    _was_used: bool = False
     _requests: float = 0.0
     _seconds: float = 0.0
     _heard_for: float = 0.0
@@ -62,6 +67,12 @@ class Leeway:
             yield
         finally:
             self.is_resting = False
+            self.is_calm = not self.usual  # Until requests were heard of again.
+
+    def for_work(self) -> float:
+        """Return the share, for work that is done by it now."""
+        self._was_used = True
+        return self.share
 
     def note(self, requests: float, seconds: float, during: float) -> None:
         """Take note of requests that ended in so many seconds, and how long they took, all together."""
@@ -73,18 +84,21 @@ class Leeway:
         elif self._heard_for < MOST_SECONDS:
             return
         else:
-            self.share = 1.0
+            self.share, self.is_calm = 1.0, True
         self._requests = self._seconds = self._heard_for = 0.0
 
     def _judge(self, took: float) -> None:
         if not self.usual:
-            self.usual = took
-        elif took > self.usual * MUCH_LONGER:
+            self.usual, self.is_calm = took, True
+            return
+        self.is_calm = took <= self.usual * MUCH_LONGER
+        if not self.is_calm:
             if self.share == LEAST_SHARE:
                 self.usual += (took - self.usual) * FORGETTING
             self.share = max(LEAST_SHARE, self.share * LESS)
-        elif took < self.usual * LONGER:
+        elif took < self.usual * LONGER and self._was_used:
             self.share = min(1.0, self.share + MORE)
+        self._was_used = False
 
 
 class Paced:
@@ -128,6 +142,6 @@ def of_reader(path: Path, leeway: Leeway) -> Callable[[], float]:
             grown = log.stat().st_size > MOST_LOG_BYTES
         except FileNotFoundError:
             grown = False
-        return 1.0 if grown else leeway.share
+        return 1.0 if grown else leeway.for_work()
 
     return share

@@ -129,7 +129,7 @@ class LiveTransfer:
         """
         batches = LiveCopy(self.conn, str(self.path), run=self.run, log=log, transaction=self._transaction)
         leeway = leeway or Leeway()
-        throttle = Throttle(most=lambda: leeway.share)
+        throttle = Throttle(most=leeway.for_work)
 
         def copied(ending: Event) -> int:
             size = 0

@@ -22,7 +22,7 @@ from db.transfer.live_back.anew import write_back_anew
 from db.transfer.live_back.file import FileTransactions
 from db.transfer.live_back.players import GIVE_PLACES
 from db.transfer.live_back.rounds import LogLost, RoundOfWriteBack, Rounds, lost
-from db.transfer.preconditions import check_homes, writing
+from db.transfer.preconditions import LOCK_TIMEOUT, check_homes, writing
 from db.transfer.target import Target
 from db.transfer.write_back import WriteBackCounts
 from game.legacy import applied_log, identity
@@ -95,7 +95,9 @@ class LiveWriteBack:
         conn = connection or self.conn
         with self._snapshot(conn):
             rounds = self.rounds if connection is None else self._rounds_on(connection)
-            return rounds.apply(self._require_log(conn), give_places=True)
+            result = rounds.apply(self._require_log(conn), give_places=True)
+            self.rounds.know(rounds)
+            return result
 
     def last_round(self, connection: ops.Connection) -> RoundOfWriteBack:
         """Apply what changed since the last round, in the open transaction of the connection, which lets no write in.
@@ -159,6 +161,7 @@ class LiveWriteBack:
         """Hold one REPEATABLE READ transaction; rolled back when the body fails."""
         connection.execute("begin isolation level repeatable read")
         try:
+            connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")  # Whichever connection it is.
             yield
             connection.execute("commit")
         finally:

@@ -154,7 +154,7 @@ def test_the_task_writes_its_report_and_ends_with_its_exit_code(
 @pytest.mark.parametrize("wish", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_a_window_of_nothing_is_refused_before_anything_is_started(wish: tuple[int, int, int]) -> None:
     with pytest.raises(Refusal, match="--players 1000"):
-        window.run(*wish, None, Silent())
+        window.run(*wish, 0, None, Silent())
 
 
 @pytest.mark.parametrize("wish", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
