@@ -175,5 +175,5 @@ class PairedStore(Store, Protocol):
         ...
 
     def acquaint(self, player: str) -> None:
-        """Read ahead what makes the player's first command here quicker. Raises TryAgain, StoreUnavailable."""
+        """Read the player's documents ahead, so that his first command is faster. Raises TryAgain, StoreUnavailable."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from db.cutover import holding, live_record
@@ -19,6 +20,7 @@ LONGEST_SECONDS = 0.5
 
 MOST_ROUNDS = 60
 MOST_AHEAD = 12
+MOST_AHEAD_SECONDS = 0.3
 AHEAD_SECONDS = 0.03
 """A round right before a window that takes no longer has come down to what players write all the time."""
 
@@ -45,7 +47,7 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
         context.require_lock()
         if holding.wait_while_paused(context):
             before, still = None, 0  # The next round has the whole pause to apply, which says nothing of the rates.
-        result = live.round()
+        result = live.round(gently=number == 1)  # How long that one takes says nothing of the rates.
         live_record.of_round(context, result, live.waiting)
         rows += result.written
         if number == 1 or result.seconds > SHORT_SECONDS:
@@ -67,12 +69,14 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
 def close_in(live: LiveTransfer) -> None:
     """Apply rounds right before a window until they no longer shrink: the last round has only what came after them.
 
-    Many requests that came at once are waited out: they would be the last round's.
+    Also wait, for a moment, until a burst is applied: the window would have to apply it.
     """
+    until = time.monotonic() + MOST_AHEAD_SECONDS
     before = live.run_ahead()
     for _round in range(1, MOST_AHEAD):
         result = live.run_ahead()
-        if result.seconds >= before.seconds * LEAST_SHRINKING and result.seconds <= AHEAD_SECONDS:
+        short = result.seconds <= AHEAD_SECONDS or time.monotonic() >= until
+        if short and result.seconds >= before.seconds * LEAST_SHRINKING:
             return
         before = result
 

@@ -94,13 +94,15 @@ def until_go(context: RunContext, ready: ReadyMove) -> dict[str, Any]:
 def until_calm(context: RunContext, apply_round: Callable[[], object], most_seconds: float = CALM_SECONDS) -> None:
     """Apply rounds until requests take hardly longer than without the move, or the time is over.
 
-    A window in a busy moment is one wait more for requests that wait already.
+    A window in a busy moment would delay requests that are already slow.
     """
     until, said = time.monotonic() + most_seconds, False
     while not context.leeway.is_calm and time.monotonic() < until:
         if not said:
             context.config.progress.say("     waiting for a calm moment: requests take longer than before")
             said = True
+        wait_while_paused(context)
+        context.require_lock()
         apply_round()
         _look_later(context)
 

@@ -133,7 +133,7 @@ def hold(context: RunContext) -> Facts:
     """Do step 6: stay there for as long as people ordered it, until the go is taken."""
     live = transfer_of(context)
     ready = holding.ReadyMove(
-        round=lambda: live_record.of_round(context, live.round(), live.waiting),
+        round=lambda: live_record.of_round(context, live.round(gently=True), live.waiting),
         prove=partial(_proven, context, live),
         proof_seconds=partial(holding.copy_proof_seconds, context),
         dirty=partial(capture.waiting, context.env.legacy.path),

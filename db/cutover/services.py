@@ -20,7 +20,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from db import environments, web
 from db.errors import Failure, Refusal
-from db.processes import children, lowered
+from db.processes import children
 from game import libpq
 from game.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
@@ -30,6 +30,9 @@ ASK_SECONDS = 2.0
 POLL_SECONDS = 0.1
 TRIAL_SECONDS = 30.0
 START_SECONDS = 60.0
+
+NICENESS = 5
+"""Of a process that is started beside the service: nobody who plays waits for it, but it must answer in time."""
 
 SETTLE_SECONDS = 2.0
 AT_ONCE_SECONDS = 0.1
@@ -260,7 +263,7 @@ def _started(
     needed = libpq.KEPT if isinstance(url, PostgresUrl) and not url.password else ()
     with children.started(
         [sys.executable, "-m", "game.service"],
-        nicer=lowered.NICENESS,  # Nobody who plays waits for it.
+        nicer=NICENESS,
         env=environments.child_variables(given, secrets=needed),
         stdin=subprocess.DEVNULL,
         stdout=output,

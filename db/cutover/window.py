@@ -48,6 +48,7 @@ LOCK_SECONDS = 0.3
 """Seconds to wait for the file's write lock. Players write meanwhile; a writer that keeps it longer is not a player."""
 
 SWITCH_SECONDS = 0.0005
+"""The interpreter's switch interval during a window, in seconds."""
 
 ATTEMPTS = 5
 """Windows that are tried. One that does not fit its budget opens the file again, and further rounds follow."""
@@ -100,7 +101,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     guarded = watchdog.Guarded(context.env, context.journal.folder, context.owner)
     with watchdog.standing_by(guarded) as tool_end:
         for attempt in range(1, ATTEMPTS + 1):
-            holding.until_calm(context, lambda: live_record.of_round(context, live.round(), live.waiting))
+            holding.until_calm(context, lambda: live_record.of_round(context, live.round(gently=True), live.waiting))
             caught = catching_up.catch_up(context, live)
             context.check_deadline()
             try:

@@ -40,7 +40,7 @@ def started(
     """Start a program in a session of its own, and end its process group when the block is left.
 
     may_go_on_seconds: how long the program may run after this process has ended; with 0 it is ended at once.
-    nicer: so much lower is its priority than that of this process.
+    nicer: added to the program's nice value.
     pass_fds: stay open until the program has ended; the program itself does not inherit them.
     options: those of subprocess.Popen. Without `env`, the program gets this process's variables without secrets.
     """

@@ -175,7 +175,7 @@ def _drop_guest(guest: dict[str, Any]) -> None:
 def _unmount(folder: str) -> None:
     """Unmount, even if files are open there: the disk goes when they are closed."""
     if os.path.ismount(folder):
-        subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
+        subprocess.run(["umount", "--lazy", folder], env={"PATH": os.defpath}, check=True, capture_output=True)
 
 
 def _remove_folder(folder: Path) -> None:

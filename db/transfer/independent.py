@@ -26,7 +26,7 @@ from db.transfer.target_figures import TargetRun
 from game import printable
 
 NAMED = 20
-PLAYERS_AT_ONCE = 500
+PLAYERS_AT_ONCE = 100
 _ID_CHARACTERS = 100
 
 

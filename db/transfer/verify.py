@@ -5,6 +5,7 @@ Both sides are streamed in the same order. A mismatch names its place, never a v
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from game.legacy import sqlite_values
 from game.urls import PostgresUrl
 
 NAMED = 20
+ROWS_BETWEEN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def compare(source: Source, target: Target, progress: Progress) -> Proof:
     players = source.count("users")
     with progress.bar("proving", players, "players") as advance:
         for name in dict.fromkeys((*source.tables, *(statement.name for statement in target.schema.tables))):
-            counted.add(_table(name, source, target, counted, advance if name == "users" else uncounted))
+            counted.add(_table(name, source, target, counted, advance if name == "users" else seldom(advance)))
     if target.numbers_receipts:
         counted.add(heads.differences(source, target.conn))
     return Proof(players, counted.mismatches, tuple(counted.named), counted.units)
@@ -142,6 +144,17 @@ def _table(name: str, source: Source, target: Target, counted: _Counted, advance
             counted.units += len(columns) - len(pair.row.units) + sum(pair.row.units.values())
         if pair.row is not None:
             advance(1)
+
+
+def seldom(advance: Advance) -> Advance:
+    """Return what tells of no progress, now and then: who shows it may have something else to do meanwhile."""
+    rows = itertools.count(1)
+
+    def advanced(_more: int) -> None:
+        if next(rows) % ROWS_BETWEEN == 0:
+            advance(0)
+
+    return advanced
 
 
 def uncounted(_more: int) -> None:

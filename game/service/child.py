@@ -24,9 +24,9 @@ SWITCH_SECONDS = 0.0005
 computes. Python's default is ten times as long, and a command waits once for each call.
 """
 
-NICENESS = 10
-"""Added to the nice value of the thread that loads while other processes serve. Each serving thread then gets some nine
-times its share of a processor.
+NICENESS = 5
+"""Added to the nice value of the thread that loads while other processes serve. Each serving thread then gets some
+three times its share of a processor.
 """
 
 

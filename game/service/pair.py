@@ -26,12 +26,12 @@ CAN_NOT_ASK = (StoreFailure, sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Erro
 
 
 RECENT_PLAYERS = 2_000
-"""So many wait to be made known to the other store; with more, the earliest are left out."""
+"""The most players queued for `acquaint`; with more, the earliest are left out."""
 
-KNOWN_PLAYERS = 50_000
-"""So many are remembered as known there, some 5 MB; then all are forgotten."""
+KNOWN_PLAYERS = 10_000
+"""The most ids remembered; then the set is emptied. Of each player the store remembers some four documents."""
 
-ACQUAINT_SECONDS = 0.2
+ACQUAINT_SECONDS = 0.05
 """How long one round of it may last, each second: it takes the processor from requests."""
 
 
@@ -114,6 +114,7 @@ class StorePair:
             if choice is StoreChoice.FOLLOW:
                 assert other_view is not None
                 self._swapped = not self._swapped
+                self._known = set()  # They are known to the store that is served now, not to the one that was left.
                 self.changed(other.store, Changed(view, other_view))
             return choice
 
@@ -135,21 +136,21 @@ class StorePair:
         return self.next_store().ready
 
     def note_player(self, player: str) -> None:
-        """Note that he plays: if the game moves, the other store will serve him."""
+        """Queue the player for `acquaint` on the other store, which serves him if the game moves."""
         if player not in self._known:
             self._recent.append(player)
 
     def _acquaint(self, other: ProbedStore) -> None:
         """Make the other store know who plays, for a while; the next round goes on with the rest."""
-        until = time.monotonic() + ACQUAINT_SECONDS
+        until, known = time.monotonic() + ACQUAINT_SECONDS, self._known
         with suppress(*CAN_NOT_ASK):  # The next round finds it away.
             while self._recent and time.monotonic() < until:
                 player = self._recent.popleft()
-                if player not in self._known:
+                if player not in known:
                     other.store.acquaint(player)
-                    if len(self._known) >= KNOWN_PLAYERS:
-                        self._known.clear()
-                    self._known.add(player)
+                    if len(known) >= KNOWN_PLAYERS:
+                        known.clear()
+                    known.add(player)
 
     def next_store(self) -> NextStore:
         """Return the other store for /readyz, as it was found last."""

@@ -30,9 +30,12 @@ from game.service.process import LOADED, SERVE
 from game.service.revocations import Revocations
 from game.service.server import GRACE_SECONDS, UvicornServer, server
 from game.service.tokens import Rules
+from game.service.traffic import RequestFacts
 from game.settings import Settings
 from game.stores import open_probe, open_store
 from game.unit_of_work import Store
+
+NEXT_SECONDS = 3.0
 
 
 def load(public: socket.socket, private: socket.socket, says: int, *, warm: bool) -> Callable[[], int] | None:
@@ -88,7 +91,7 @@ def _server(now: Settings, public: int, private: int, *, warm: bool) -> UvicornS
     following = _side(now, now.database_url_next, metrics) if now.database_url_next else None
     pair = StorePair(first, following) if following else None
     if warm and pair is not None:
-        pair.tend()  # Later its connections would be opened beside the first requests.
+        _reach_next(pair)
     app = create_app(
         pair or first.store,
         chance_secret=now.chance_secret.get_secret_value(),
@@ -101,6 +104,23 @@ def _server(now: Settings, public: int, private: int, *, warm: bool) -> UvicornS
         report=reports.report,
     )
     return server(app, doors)
+
+
+def _reach_next(pair: StorePair) -> None:
+    """Open the next store before the first requests come, which would wait beside it. Returns within NEXT_SECONDS.
+
+    One that is away, or is broken, must not keep the process from serving the other: the lookout tends it from then on.
+    """
+
+    def reach() -> None:
+        try:
+            pair.tend()
+        except Exception as error:  # noqa: BLE001  # reported as a defect, and met again by the lookout
+            reports.report(error, RequestFacts())
+
+    reaching = threading.Thread(target=reach, name="reaching the next store", daemon=True)
+    reaching.start()
+    reaching.join(NEXT_SECONDS)
 
 
 def _side(now: Settings, url: SecretStr, metrics: Metrics) -> ProbedStore:

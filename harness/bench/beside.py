@@ -1,4 +1,4 @@
-"""Measures what writers pay for change capture alone, and for a copy beside them, in turn with neither.
+"""Measures how long writers wait with nothing, with change capture, and with a copy running, in turn.
 
 The copy goes to a database of its own, again and again from the beginning, by the throttle of a real one. Figures are
 ratios within a turn: what slows the machine down meanwhile slows all three.

@@ -44,6 +44,9 @@ MOST_PLAYERS = 3_000
 
 BURST = 50
 BURST_SECONDS = 2.0
+WARM_SECONDS = 10.0
+"""Before anything is measured: a process that has just started answers more slowly."""
+
 QUIET_SECONDS = 5.0
 """How long the load goes on before the move, for the time that writers take by themselves."""
 
@@ -197,6 +200,7 @@ def _once(
     load = Clients(setup.service.public_urls, planned, tokens, rate)
     with _fsyncs(setup.folder) as fsyncs, load:
         env = setup.environment
+        time.sleep(WARM_SECONDS)  # The load plays meanwhile.
         measured = beside.measure(setup.server, env.legacy.path, env.services, turns, progress) if turns else []
         there = _move(setup, load, partial(moves.cut_over, evidence=lambda _env: None), progress)
         back = _move(setup, load, moves.roll_back, progress)

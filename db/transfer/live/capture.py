@@ -284,6 +284,12 @@ def forget(conn: sqlite3.Connection, top: int, where: str) -> None:
     conn.execute(f"DELETE FROM {TABLE} WHERE n <= ?", (top,))
 
 
+def is_half_full(conn: sqlite3.Connection) -> bool:
+    """Return True if the log has half of the lines that it may have, about."""
+    (most,) = conn.execute(f"SELECT lines FROM {capture_schema.STATE}").fetchone()
+    return 2 * size(conn) > int(most)
+
+
 def waiting(path: Path) -> int | None:
     """Return how many changes wait on the log of a file that others use, about; None if no log can be read.
 

@@ -30,7 +30,7 @@ from game.rows import Record
 Seen: TypeAlias = Callable[[CopyProgress], None]
 """Told of each batch that was written."""
 
-BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 256 * 1024
 """Smaller than an offline chunk: players' commands share the disk and the processors with it."""
 
 _UNSYNCED = "set local synchronous_commit = off"

@@ -1,8 +1,8 @@
-"""How much of the time a move may work beside players, so that they wait little longer for it.
+"""Decides what part of the time a live move works, from how long the service's requests take.
 
 The service tells how long requests take. A move begins with little; while requests take hardly longer than then, it
-works more, and where they do, it works less. Requests may take longer for other reasons: what they take while the move
-works as little as it may is, by and by, what they take without it.
+works more, and where they do, it works less. If requests stay slow at the least share, the move is not the cause, and
+`usual` rises slowly.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.console.progress import Advance, Progress
+from game.legacy import sidecars
 
 LEAST_SHARE = 0.1
 """A copy that pauses more would not end in a night, and the change log grows as long as it lasts."""
@@ -21,28 +22,32 @@ LEAST_SHARE = 0.1
 LEAST_REQUESTS = 20
 """Fewer say nothing: one that met a checkpoint counts for too much."""
 
-MOST_SECONDS = 5.0
-"""So long they are waited for. On a game that is hardly played nobody is held up."""
+MOST_SECONDS = 3.0
+"""Seconds to wait for LEAST_REQUESTS. After them the move works all the time, unless those few took long."""
 
-LONGER, MUCH_LONGER = 1.2, 1.5
+LONGER, MUCH_LONGER = 1.15, 1.4
 """Times what requests took without the move: up to here it may work more; beyond, it must work less."""
 
 MORE = 0.05
 LESS = 0.6
 FORGETTING = 0.1
+LEARNING = 0.3
+"""The parts of a difference by which `usual` rises and falls in one judgement. What has just started is slow."""
 
 LEAST_PAUSE_SECONDS = 0.005
-MOST_PAUSE_SECONDS = 0.5
+MOST_PAUSE_SECONDS = 5.0
+MOST_PACED_SECONDS = 120.0
+"""A task keeps a snapshot of a store, in which nothing is cleaned up meanwhile. After so long it pauses no more."""
 
 MOST_LOG_BYTES = 256 << 20
-"""A file's write-ahead log grows while a reader keeps a snapshot. One that has kept it for so long no longer pauses."""
+"""A file's write-ahead log grows while a reader keeps a snapshot. It stops pausing once the log has grown by this."""
 
 
 @dataclass(slots=True)
 class Leeway:
     """share: the part of the time that a move may work. usual: seconds that a request takes without it; 0: unknown.
 
-    is_calm: requests take hardly longer than usual, as far as is known. is_resting: nobody is to be asked.
+    is_calm: requests take hardly longer than usual, as far as is known. is_resting: the service is not asked.
     """
 
     share: float = 1.0
@@ -54,6 +59,10 @@ class Leeway:
     _seconds: float = 0.0
     _heard_for: float = 0.0
 
+    def free(self) -> None:
+        """Work all the time: how long requests take is not known any more."""
+        self.share, self.usual, self.is_calm = 1.0, 0.0, True
+
     def begin(self) -> None:
         """Begin with little, until it is known how long requests take."""
         self.share, self.usual = LEAST_SHARE, 0.0
@@ -61,7 +70,7 @@ class Leeway:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Have nobody asked for the block: what it does is over in moments, and players wait for it."""
+        """Pause the questions to the service during the block, which is a window."""
         self.is_resting = True
         try:
             yield
@@ -70,7 +79,7 @@ class Leeway:
             self.is_calm = not self.usual  # Until requests were heard of again.
 
     def for_work(self) -> float:
-        """Return the share, for work that is done by it now."""
+        """Return the share, and note that the move is working."""
         self._was_used = True
         return self.share
 
@@ -79,25 +88,29 @@ class Leeway:
         self._requests += requests
         self._seconds += seconds
         self._heard_for += during
+        took = self._seconds / self._requests if self._requests else 0.0
         if self._requests >= LEAST_REQUESTS:
-            self._judge(self._seconds / self._requests)
+            self._judge(took)
         elif self._heard_for < MOST_SECONDS:
             return
+        elif self.usual and took > self.usual * MUCH_LONGER:  # So few because they take long.
+            self._judge(took)
         else:
             self.share, self.is_calm = 1.0, True
         self._requests = self._seconds = self._heard_for = 0.0
 
     def _judge(self, took: float) -> None:
         if not self.usual:
-            self.usual, self.is_calm = took, True
+            self.usual, self.is_calm, self._was_used = took, True, False
             return
+        self.usual -= max(0.0, self.usual - took) * LEARNING
         self.is_calm = took <= self.usual * MUCH_LONGER
-        if not self.is_calm:
-            if self.share == LEAST_SHARE:
-                self.usual += (took - self.usual) * FORGETTING
+        if took < self.usual * LONGER:
+            self.share = min(1.0, self.share + MORE) if self._was_used else self.share
+        elif self.share == LEAST_SHARE:  # It is hardly the move: other reasons, which may stay.
+            self.usual += (took - self.usual) * FORGETTING if self._was_used else 0.0
+        elif not self.is_calm:
             self.share = max(LEAST_SHARE, self.share * LESS)
-        elif took < self.usual * LONGER and self._was_used:
-            self.share = min(1.0, self.share + MORE)
         self._was_used = False
 
 
@@ -115,12 +128,15 @@ class Paced:
     def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
         """See `Progress`."""
         with self._progress.bar(title, total, unit) as advance:
-            since, owed = time.monotonic(), 0.0
+            began = since = time.monotonic()
+            owed = 0.0
 
             def advanced(more: int) -> None:
                 nonlocal since, owed
                 advance(more)
-                owed += (time.monotonic() - since) * (1 / self._share() - 1)
+                now = time.monotonic()
+                share = self._share() if now - began < MOST_PACED_SECONDS else 1.0
+                owed += (now - since) * (1 / share - 1)
                 if owed >= LEAST_PAUSE_SECONDS:
                     time.sleep(min(owed, MOST_PAUSE_SECONDS))  # Others have the machine for so long.
                     owed = 0.0
@@ -134,14 +150,20 @@ class Paced:
 
 
 def of_reader(path: Path, leeway: Leeway) -> Callable[[], float]:
-    """Return what tells the share of one who keeps a snapshot of the file: all of the time once its log has grown."""
-    log = Path(f"{path}-wal")
+    """Return a function that gives the share of a reader of the file: 1.0 once the log has grown by MOST_LOG_BYTES.
+
+    Without a log writers wait for a reader, so it never pauses.
+    """
+    log = sidecars.log_of(path.resolve())
+    began: int | None = None
 
     def share() -> float:
+        nonlocal began
         try:
-            grown = log.stat().st_size > MOST_LOG_BYTES
+            size = log.stat().st_size
         except FileNotFoundError:
-            grown = False
-        return 1.0 if grown else leeway.for_work()
+            return 1.0
+        began = size if began is None else began
+        return 1.0 if size - began > MOST_LOG_BYTES else leeway.for_work()
 
     return share

@@ -48,6 +48,11 @@ class RoundResult:
     seconds: float
     read_at: float
 
+    def and_then(self, rest: RoundResult) -> RoundResult:
+        """Return both as one, which began with this one; players may be counted twice."""
+        players, rows, written = self.players + rest.players, self.rows + rest.rows, self.written + rest.written
+        return RoundResult(rest.top, players, rows, written, rest.read_at + rest.seconds - self.read_at, self.read_at)
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:

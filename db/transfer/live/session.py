@@ -27,7 +27,7 @@ from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
 from db.transfer.live.capture import LogOutgrown
 from db.transfer.live.copying import LiveCopy, Seen, require_live
-from db.transfer.live.leeway import Leeway, Paced, of_reader
+from db.transfer.live.leeway import MOST_PAUSE_SECONDS, Leeway, Paced, of_reader
 from db.transfer.live.rounds import RoundResult, Rounds
 from db.transfer.live.throttle import Throttle
 from db.transfer.preconditions import check_homes, findings, gate, require_empty, require_fenced, under_pass, writing
@@ -37,7 +37,7 @@ from db.transfer.verify import Proof, compare
 from game import tables
 from game.urls import PostgresUrl
 
-ROUND_SECONDS = 5.0
+ROUND_SECONDS = 2.0
 """Between two rounds beside a proof."""
 
 
@@ -129,7 +129,7 @@ class LiveTransfer:
         """
         batches = LiveCopy(self.conn, str(self.path), run=self.run, log=log, transaction=self._transaction)
         leeway = leeway or Leeway()
-        throttle = Throttle(most=leeway.for_work)
+        throttle = Throttle(most=partial(self._share, leeway))
 
         def copied(ending: Event) -> int:
             size = 0
@@ -139,7 +139,7 @@ class LiveTransfer:
                 pause, size = throttle.end(progress.bytes - size), progress.bytes
                 seen(replace(progress, share=round(throttle.share, 3)))
                 self.require_room()
-                if ending.wait(pause):
+                if ending.wait(min(pause, MOST_PAUSE_SECONDS)):
                     raise CancelledError
                 throttle.begin()
 
@@ -148,10 +148,21 @@ class LiveTransfer:
 
         return lowered.run(copied, self.conn.cancel_safe)
 
-    def round(self) -> RoundResult:
-        """Apply what changed since the last round. Raises LogOutgrown, see `require_room`."""
+    def _share(self, leeway: Leeway) -> float:
+        """Return the share of the copy: all of the time once the log is half full, for no round empties it."""
+        return 1.0 if capture.is_half_full(self.file) else leeway.for_work()
+
+    def round(self, *, gently: bool = False) -> RoundResult:
+        """Apply what changed since the last round. Raises LogOutgrown, see `require_room`.
+
+        gently: most of it with a lower priority, where nothing waits for its end.
+        """
         with self._bounded():
-            return self.rounds.run_once(self.file)
+            if not gently:
+                return self.rounds.run_once(self.file)
+            # Not what takes the file's write lock: players would wait for a thread that comes last.
+            ahead = lowered.run(lambda _ending: self.rounds.run_ahead(self.file), self.conn.cancel_safe)
+            return ahead.and_then(self.rounds.run_once(self.file))
 
     def run_ahead(self) -> RoundResult:
         """Apply what changed since the last round, and wait for nobody; see `Rounds.run_ahead`."""
@@ -236,7 +247,7 @@ class LiveTransfer:
         def go_on() -> None:
             nonlocal due
             if snapshots_taken.is_set() and time.monotonic() >= due:
-                applied(self.round())
+                applied(self.round(gently=True))
                 due = time.monotonic() + ROUND_SECONDS
 
         with self._bounded():

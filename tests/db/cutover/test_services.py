@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import psutil
 import pytest
 
 import db
 import game
 import harness
 from db.cutover import services
+from db.samples import seed
+from game.urls import LegacyUrl
 from tests.db.cutover.follower import following
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy")
@@ -29,6 +32,13 @@ def test_a_proxy_of_the_environment_is_not_asked_for_a_service(
 
     with following(env_file) as url:
         assert services.ask(url) is not None
+
+
+def test_a_service_that_is_started_for_a_trial_comes_after_those_that_play(tmp_path: Path) -> None:
+    seed.empty_legacy(tmp_path / "game.db")
+    with services.started_beside(LegacyUrl(tmp_path / "game.db")) as ready:
+        niceness = psutil.Process(ready.pid).nice()
+    assert niceness == min(19, psutil.Process().nice() + services.NICENESS)
 
 
 def test_no_request_of_ours_reads_proxies_or_passwords_from_the_environment() -> None:

@@ -127,6 +127,24 @@ def test_a_program_is_run_as_subprocess_runs_it(tmp_path: Path) -> None:
     until(lambda: ["it"] if is_running(int((tmp_path / "pid").read_text())) else [])
 
 
+SAYS_NICENESS = """
+import os, subprocess, sys
+print(os.getpriority(os.PRIO_PROCESS, 0), flush=True)
+if len(sys.argv) == 1:
+    subprocess.run([sys.executable, __file__, "once"], check=True)
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"nicer": 3}], ids=["by default", "nicer"])
+def test_a_program_and_what_it_starts_are_so_much_nicer(tmp_path: Path, options: dict[str, int]) -> None:
+    script = tmp_path / "says.py"
+    script.write_text(SAYS_NICENESS)
+    said = children.run([sys.executable, str(script)], capture_output=True, text=True, **options).stdout
+    own = psutil.Process().nice()
+    assert said.split() == [str(min(19, own + options.get("nicer", 0)))] * 2
+    assert psutil.Process().nice() == own
+
+
 @contextmanager
 def tool(code: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process of its own session that runs the code; what it leaves is ended by the test."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import closing
+
 import pytest
 
 from db.samples import builders
 from game.errors import Refused
+from game.legacy import codec
+from game.legacy.codec.decoded import Decoded
 from game.legacy.codec.document import Group
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, quote
+from game.legacy.store import LegacyStore
 from game.rules.commands import Enhance
+from game.unit_of_work import FenceState
 from tests.game.legacy.test_legacy_store import HANA, opened, row
 from tests.game.places import LegacyPlace
 from tests.game.playing_on_stores import ask
@@ -61,3 +68,56 @@ def test_one_that_can_not_be_read_any_more_holds_the_player_whose_last_one_was_r
     put(hana, column, cell)
     assert refusal(hana) == held
     assert held == "player_held"
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """The columns that were decoded, each time that a row was."""
+    noted: list[set[str]] = []
+    decode = codec.decode_row
+
+    def decode_row(row: Mapping[str, Cell], *, rowid: int) -> Decoded:
+        noted.append(set(row))
+        return decode(row, rowid=rowid)
+
+    monkeypatch.setattr(codec, "decode_row", decode_row)
+    return noted
+
+
+def test_the_first_command_of_a_player_who_was_made_known_reads_what_it_needs_alone(
+    hana: LegacyPlace, read: list[set[str]]
+) -> None:
+    unneeded = {column for group in UNNEEDED for column in group.columns}
+    with closing(LegacyStore(hana.path)) as store:
+        store.acquaint("hana")
+        store.acquaint("nobody")
+        assert unneeded <= read.pop(), "all that may hold him was read ahead"
+        for request in ("r1", "r2"):
+            with pytest.raises(Refused):
+                ask(store, Enhance("fan"), request)
+    assert len(read) == 2
+    assert not unneeded & (read[0] | read[1])
+
+
+@pytest.mark.parametrize("state", ["fenced", "moved"])
+def test_a_player_is_made_known_to_a_file_that_is_not_open(
+    hana: LegacyPlace, read: list[set[str]], state: FenceState
+) -> None:
+    """The game is elsewhere, and may come back."""
+    hana.fence(state)
+    with closing(LegacyStore(hana.path)) as store:
+        store.acquaint("hana")
+        hana.lift()
+        read.clear()
+        with pytest.raises(Refused):
+            ask(store, Enhance("fan"))
+    assert not read[0] & {column for group in UNNEEDED for column in group.columns}
+
+
+def test_a_player_who_is_held_stays_so_when_he_was_made_known(hana: LegacyPlace) -> None:
+    put(hana, "mail", "{")
+    with closing(LegacyStore(hana.path)) as store:
+        store.acquaint("hana")
+        with pytest.raises(Refused) as refused:
+            ask(store, Enhance("fan"))
+    assert refused.value.code == "player_held"

@@ -175,6 +175,24 @@ def test_every_name_is_documented() -> None:
     assert {name for name in names if f"`{name}" not in page} == set()
 
 
+def test_only_the_metrics_that_are_named_are_shown(legacy: LegacyPlace) -> None:
+    legacy.put(builders.player("hana", **HANA))
+    names = ["sudamr_request_seconds_count", "sudamr_request_seconds_sum", "sudamr_retries_total", "sudamr_nothing"]
+    with client_of(legacy.store) as client:
+        act(client)
+        assert samples(client) > set(names[:3]), "without names all are shown"
+        assert samples(client, *names) == set(names[:3])
+        assert samples(client, names[3]) == set()
+        shown = client.get("/metrics", params=[("name[]", names[0])]).text
+        assert 'sudamr_request_seconds_count{action="claim_mail"} 1.0' in shown
+
+
+def samples(client: Client, *names: str) -> set[str]:
+    """Return the names of the samples that are shown."""
+    text = client.get("/metrics", params=[("name[]", name) for name in names]).text
+    return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+
+
 def test_a_players_token_is_no_label(legacy: LegacyPlace) -> None:
     legacy.put(builders.player("hana", **HANA))
     with client_of(legacy.store) as client:

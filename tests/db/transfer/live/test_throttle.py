@@ -20,7 +20,8 @@ class Machine:
         self.worked = 0.0
         self.queued = 0.0
         self.pauses: list[float] = []
-        self.throttle = Throttle(lambda: self.at, lambda: self.worked, lambda: self.queued)
+        self.most = 1.0
+        self.throttle = Throttle(lambda: self.at, lambda: self.worked, lambda: self.queued, lambda: self.most)
 
     def batch(self, *, works: float, waits: float, queues: float = 0.0, size: int = BATCH) -> float:
         """Make a batch and the pause after it, and return the share of the time that the copy works from then on."""
@@ -64,6 +65,19 @@ def test_the_copy_goes_on_at_full_speed_when_players_are_gone() -> None:
     machine.batch(works=3, waits=1)
     assert [machine.batch(works=3, waits=13) for _ in range(RECENT)][-1] == pytest.approx(0.25)
     assert [machine.batch(works=3, waits=1) for _ in range(RECENT)][-1] == 1.0
+
+
+def test_a_copy_works_no_more_than_players_leave_and_it_is_asked_at_each_batch() -> None:
+    machine = Machine()
+    machine.most = 0.25
+    assert machine.batch(works=3, waits=1) == 0.25
+    assert machine.pauses == [pytest.approx(4 * 3)]
+    machine.most = 0.5
+    assert machine.batch(works=3, waits=1) == 0.5
+    machine.most = 1.0
+    assert machine.batch(works=3, waits=1) == 1.0
+    machine.most = 0.5
+    assert [machine.batch(works=3, waits=13) for _ in range(RECENT)][-1] == pytest.approx(0.25), "it bounds, no more"
 
 
 def test_one_slow_batch_throttles_nothing() -> None:

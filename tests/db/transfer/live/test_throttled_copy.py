@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from db.console.live_view import CopyProgress
 from db.console.progress import Advance, Silent
 from db.processes import lowered
 from db.transfer import prove
-from db.transfer.live import copying, lines, session, writing
+from db.transfer.live import capture, copying, lines, players, session, writing
+from db.transfer.live import leeway as leeways
+from db.transfer.live.leeway import LEAST_SHARE, Leeway
 from db.transfer.live.rounds import RoundResult
 from db.transfer.live.session import LiveTransfer, transferring
 from db.transfer.live.throttle import Throttle
+from game.legacy import capture_schema
 from harness.databases import Database
 from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite, value
 from tests.fixtures.interrupts import answering_interrupts
@@ -38,10 +42,10 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return seeded(tmp_path / "game.db", 20)
 
 
-def copy(database: Database, source: Path, seen: copying.Seen) -> int:
+def copy(database: Database, source: Path, seen: copying.Seen, leeway: Leeway | None = None) -> int:
     give_pass(database)
     with transferring(source, database.owner, run="run-1", pass_token=PASS) as live:
-        return live.copy(live.begin(), seen)
+        return live.copy(live.begin(), seen, leeway)
 
 
 @contextmanager
@@ -100,6 +104,50 @@ def test_the_copy_is_proven_at_a_lower_priority(fenced_database: Database, sourc
     with copied(fenced_database, source) as live:
         live.prove(Told(lambda: nicer.append(priority())), lambda _result: None)
     assert min(nicer) > priority()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_a_round_that_nobody_waits_for_is_applied_last_and_takes_the_files_lock_first(
+    fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Players would wait for the write lock of a thread that comes last."""
+    seen: dict[str, set[int]] = {"apply": set(), "forget": set()}
+
+    def noting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **named: Any) -> Any:
+            seen[name].add(priority())
+            return real(*arguments, **named)
+
+        return noted
+
+    with copied(fenced_database, source) as live:
+        live.round()
+        sqlite(source, "UPDATE users SET gold = gold + 1")
+        monkeypatch.setattr(players, "apply", noting("apply", players.apply))
+        monkeypatch.setattr(capture, "forget", noting("forget", capture.forget))
+        result = live.round(gently=True)
+        assert live.waiting == 0
+    assert (result.players, result.written) == (20, 20)
+    assert seen == {"apply": {priority() + lowered.NICENESS, priority()}, "forget": {priority()}}
+    assert prove(source, fenced_database.owner).mismatches == 0
+
+
+def test_a_copy_works_all_the_time_once_the_log_is_half_full(fenced_database: Database, source: Path) -> None:
+    """No round empties it while the copy lasts, and a full one ends the attempt."""
+    shares: list[float] = []
+    give_pass(fenced_database)
+    with transferring(source, fenced_database.owner, run="run-1", pass_token=PASS) as live:
+        log = live.begin()
+
+        def seen(progress: CopyProgress) -> None:
+            shares.append(progress.share)
+            if len(shares) == 1:
+                sqlite(source, "UPDATE users SET gold = gold + 1")
+                live.file.execute(f"UPDATE {capture_schema.STATE} SET lines = {capture.size(live.file)} * 3 / 2")
+
+        live.copy(log, seen, Leeway(share=0.5))
+    assert shares[0] <= 0.5
+    assert max(shares[2:]) > 0.5
 
 
 def test_rounds_go_on_beside_a_proof_which_is_of_its_own_instant(
@@ -166,6 +214,57 @@ def test_each_batch_says_how_much_the_copy_works(
     assert {progress.share for progress in seen} == {SHARE}
     assert sum(sizes) == seen[-1].bytes
     assert min(sizes) > 0
+
+
+def test_a_copy_pauses_for_the_share_that_players_leave_at_each_batch(
+    fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    end = Throttle.end
+
+    def ended(throttle: Throttle, size: int) -> float:
+        pauses.append(end(throttle, size))
+        return 0.0  # Nothing is slept in a test.
+
+    monkeypatch.setattr(Throttle, "end", ended)
+    leeway, seen = Leeway(share=0.25), []
+
+    def told(progress: CopyProgress) -> None:
+        seen.append(progress.share)
+        leeway.share = LEAST_SHARE
+
+    assert copy(fenced_database, source, told, leeway) > 0
+    assert seen[0] <= 0.25
+    assert set(seen[1:]) == {LEAST_SHARE}
+    assert min(pauses) > 0
+
+
+def test_a_proof_pauses_for_the_share_that_players_leave(
+    fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    class Time:
+        def __init__(self) -> None:
+            self.at = count()
+
+        def monotonic(self) -> float:
+            return next(self.at)
+
+        def sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+
+    with copied(fenced_database, source) as live:
+        monkeypatch.setattr(leeways, "time", Time())
+        live.prove(Silent(), lambda _result: None)
+        assert pauses == [], "nobody is asked"
+        live.prove(Silent(), lambda _result: None, Leeway(share=0.8))
+        assert pauses
+        assert pauses == [pytest.approx(0.25)] * len(pauses)
+        pauses.clear()
+        monkeypatch.setattr(leeways, "MOST_LOG_BYTES", -1)
+        live.prove(Silent(), lambda _result: None, Leeway(share=0.8))
+        assert pauses == [], "the file's log has grown"
 
 
 def test_an_interrupted_copy_ends_in_the_middle_of_a_pause_and_goes_on_later(
