@@ -27,7 +27,10 @@ LOOK_SECONDS = 0.2
 """Between two looks at what was ordered: one row of Postgres, by its key."""
 
 CALM_SECONDS = 30.0
+"""So long a window is put off at most, because requests take longer than usual."""
+
 SETTLE_SECONDS = 10.0
+"""So long a restart waits at most, after a window, until requests take what they took before."""
 
 PROOF_SECONDS = 600.0
 """A proof that is older is made again before the window: since then only the rounds say that the copy is right."""

@@ -40,8 +40,7 @@ def main() -> int:
     public, private = (socket.socket(fileno=listener) for listener in listeners)
 
     def load() -> Serve | None:
-        # Imported late: collection is off by now, and this thread has the lower priority.
-        from game.service import serving  # noqa: PLC0415
+        from game.service import serving  # noqa: PLC0415  # collection is off by now, and this thread's priority lower
 
         return serving.load(public, private, says, warm=bool(beside))
 

@@ -23,6 +23,7 @@ from db.transfer.live import session
 from db.transfer.live.leeway import Leeway
 from db.transfer.live.session import LiveTransfer, transferring
 from harness.bench.samples import Spread, Threshold
+from harness.bench.setup import PASS
 from harness.databases import Databases
 from harness.load.steady import Answered
 
@@ -30,7 +31,6 @@ PART_SECONDS = 4.0
 MOST_TIMES_CAPTURE = 1.2
 MOST_TIMES_COPYING = 2.0
 
-PASS = "bench"  # noqa: S105 - of a throwaway database
 PARTS = NOTHING, CAPTURE, COPYING = "neither", "capture alone", "copying"
 
 

@@ -35,7 +35,7 @@ from game.legacy.store import LegacyStore
 from game.rules.chance import Chance
 from game.rules.commands import decode
 from harness.bench.samples import TargetsJudgement, Threshold, Verdict
-from harness.bench.setup import DURABLE
+from harness.bench.setup import DURABLE, PASS, SECRET
 from harness.bench.stopwatch import REST, Stopwatch
 from harness.databases import Databases
 from harness.load import scripts
@@ -51,8 +51,6 @@ MOST_MS = 2.0
 PLAYERS_OF_FILE = 4
 """So many players of the file for one of a round: every second acts, and not every one can do everything."""
 
-PASS = "the pass of a benchmark"  # noqa: S105  # of a throwaway database
-SECRET = "the dice of a benchmark"  # noqa: S105  # of made players alone
 NOW_MS = 1_770_000_000_000
 
 READ_LOG, READ_FILE, READ_TARGET = "read log", "read file", "read target"

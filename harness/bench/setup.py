@@ -38,6 +38,7 @@ DURABLE: Mapping[str, str] = {
 """As production has it; but autovacuum comes between rounds, by us, and never within one."""
 
 SECRET = "the dice of a benchmark"  # noqa: S105  # of made players alone
+PASS = "the pass of a benchmark"  # noqa: S105  # of a throwaway database
 COMMANDS: Mapping[str, Command] = {
     "claim_mail": commands.ClaimMail("mail"),
     "equip": commands.Equip("fan"),

@@ -200,7 +200,7 @@ def _once(
     load = Clients(setup.service.public_urls, planned, tokens, rate)
     with _fsyncs(setup.folder) as fsyncs, load:
         env = setup.environment
-        time.sleep(WARM_SECONDS)  # The load plays meanwhile.
+        time.sleep(WARM_SECONDS)  # The load plays meanwhile, so that no process is new to it when it is measured.
         measured = beside.measure(setup.server, env.legacy.path, env.services, turns, progress) if turns else []
         there = _move(setup, load, partial(moves.cut_over, evidence=lambda _env: None), progress)
         back = _move(setup, load, moves.roll_back, progress)
@@ -229,7 +229,7 @@ def _move(setup: RehearsalSetup, load: Clients, verb: Callable[..., RunReport], 
     time.sleep(QUIET_SECONDS)  # The load plays meanwhile: these seconds are what is measured.
     move.burst_at = time.monotonic()
     load.burst(BURST)
-    time.sleep(BURST_SECONDS)  # So are these.
+    time.sleep(BURST_SECONDS)  # The burst is answered meanwhile: these seconds are measured too.
     since = time.monotonic()
     move.report = verb(
         setup.environment,

@@ -138,7 +138,7 @@ class Paced:
                 share = self._share() if now - began < MOST_PACED_SECONDS else 1.0
                 owed += (now - since) * (1 / share - 1)
                 if owed >= LEAST_PAUSE_SECONDS:
-                    time.sleep(min(owed, MOST_PAUSE_SECONDS))  # Others have the machine for so long.
+                    time.sleep(min(owed, MOST_PAUSE_SECONDS))  # The pause itself: players have the processor meanwhile.
                     owed = 0.0
                 since = time.monotonic()
 

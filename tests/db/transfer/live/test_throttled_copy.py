@@ -31,6 +31,8 @@ from harness.databases import Database
 from tests.db.transfer.transferring import PASS, give_pass, seeded, sqlite, value
 from tests.fixtures.interrupts import answering_interrupts
 
+with_priorities = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+
 SHARE = 0.25
 SMALL_BATCH = 100_000
 
@@ -73,7 +75,7 @@ def pausing(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[int]:
     return sizes
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+@with_priorities
 def test_the_copy_has_a_lower_priority_and_what_follows_it_has_not(fenced_database: Database, source: Path) -> None:
     nicer = []
 
@@ -98,7 +100,7 @@ class Told(Silent):
         yield lambda _more: self.function()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+@with_priorities
 def test_the_copy_is_proven_at_a_lower_priority(fenced_database: Database, source: Path) -> None:
     nicer = []
     with copied(fenced_database, source) as live:
@@ -106,7 +108,7 @@ def test_the_copy_is_proven_at_a_lower_priority(fenced_database: Database, sourc
     assert min(nicer) > priority()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+@with_priorities
 def test_a_round_that_nobody_waits_for_is_applied_last_and_takes_the_files_lock_first(
     fenced_database: Database, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
