@@ -12,16 +12,24 @@ PROBE_SECONDS = 1.0
 
 
 def open_store(
-    url: str, *, pool_size: int = 10, timeouts: Timeouts | None = None, watch: Watch = UNWATCHED
+    url: str,
+    *,
+    pool_size: int = 10,
+    timeouts: Timeouts | None = None,
+    watch: Watch = UNWATCHED,
+    digests: int | None = None,
 ) -> PairedStore:
     """Return the store at the URL, which nothing has connected to yet. Raises BadUrl.
 
-    timeouts: Postgres's; the legacy store takes the pool's alone.
+    timeouts: Postgres's; the legacy store takes the pool's alone. digests: the legacy store's; see there.
     """
     timeouts = timeouts or Timeouts()
     place = urls.read(url)
     if isinstance(place, urls.LegacyUrl):
-        return LegacyStore(place.path, pool_size=pool_size, pool_timeout_seconds=timeouts.pool_seconds, watch=watch)
+        pool_seconds = timeouts.pool_seconds
+        return LegacyStore(
+            place.path, pool_size=pool_size, pool_timeout_seconds=pool_seconds, watch=watch, digests=digests
+        )
     return PostgresStore(place, pool_size=pool_size, timeouts=timeouts, watch=watch)
 
 

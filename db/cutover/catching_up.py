@@ -47,7 +47,8 @@ def catch_up(context: RunContext, live: LiveTransfer) -> CaughtUp:
         context.require_lock()
         if holding.wait_while_paused(context):
             before, still = None, 0  # The next round has the whole pause to apply, which says nothing of the rates.
-        result = live.round(gently=number == 1)  # How long that one takes says nothing of the rates.
+        # How long the first one takes says nothing of the rates.
+        result = live.round(context.leeway if number == 1 else None)
         live_record.of_round(context, result, live.waiting)
         rows += result.written
         if number == 1 or result.seconds > SHORT_SECONDS:

@@ -51,7 +51,9 @@ def _note_requests(urls: Sequence[str], leeway: Leeway, ended: threading.Event) 
     with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=web.authorities()) as client:
         before: dict[str, tuple[float, float]] = {}
         since = heard_at = time.monotonic()
-        while not ended.wait(EVERY_SECONDS):
+        waits = 0.0  # The first answers are what the next ones are compared with.
+        while not ended.wait(waits):
+            waits = EVERY_SECONDS
             if leeway.is_resting:
                 since = heard_at = time.monotonic()
                 continue
@@ -62,6 +64,8 @@ def _note_requests(urls: Sequence[str], leeway: Leeway, ended: threading.Event) 
             if grown or not leeway.usual or at - heard_at > SILENT_SECONDS:
                 # Who answered a moment ago, and does not now, may have too much to do.
                 leeway.note(sum(count for count, _ in grown), sum(seconds for _, seconds in grown), at - since)
+            if len(grown) == len(urls) and not leeway.usual and not any(count for count, _ in grown):
+                leeway.free()  # Every process says that nobody plays.
             since = at
 
 

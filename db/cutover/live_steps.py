@@ -97,6 +97,8 @@ def _stand_by(context: RunContext, live: LiveTransfer) -> Facts:
     for table in (*tables.ALL, *db_tables.ALL):
         context.conn.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table.name)))
     offered = {} if _offered(context) else switch.offer(context, context.env.target, context.env.target.as_text())
+    if offered:
+        holding.let_settle(context)
     holding.wait_while_paused(context)
     played = _smoke(context)
     holding.wait_while_paused(context)
@@ -133,7 +135,7 @@ def hold(context: RunContext) -> Facts:
     """Do step 6: stay there for as long as people ordered it, until the go is taken."""
     live = transfer_of(context)
     ready = holding.ReadyMove(
-        round=lambda: live_record.of_round(context, live.round(gently=True), live.waiting),
+        round=lambda: live_record.of_round(context, live.round(context.leeway), live.waiting),
         prove=partial(_proven, context, live),
         proof_seconds=partial(holding.copy_proof_seconds, context),
         dirty=partial(capture.waiting, context.env.legacy.path),

@@ -101,7 +101,7 @@ def cross(context: RunContext, live: LiveTransfer) -> dict[str, Any]:
     guarded = watchdog.Guarded(context.env, context.journal.folder, context.owner)
     with watchdog.standing_by(guarded) as tool_end:
         for attempt in range(1, ATTEMPTS + 1):
-            holding.until_calm(context, lambda: live_record.of_round(context, live.round(gently=True), live.waiting))
+            holding.until_calm(context, lambda: live_record.of_round(context, live.round(context.leeway), live.waiting))
             caught = catching_up.catch_up(context, live)
             context.check_deadline()
             try:

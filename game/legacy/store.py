@@ -38,6 +38,7 @@ from game.legacy import (
 from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
 from game.legacy.codec.unneeded import HarmlessDocuments
+from game.legacy.digests import DigestSet
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
 from game.legacy.write_lock import BUSY, primary_code
 from game.rows import Record, Rows, compare
@@ -89,7 +90,10 @@ def _read(connection: sqlite3.Connection) -> None:
 
 
 class LegacyStore:
-    """Players in the legacy file. Opens nothing before it is used."""
+    """Players in the legacy file. Opens nothing before it is used.
+
+    digests: memory for a `DigestSet` that other processes share; None: one of its own.
+    """
 
     engine: ClassVar[Engine] = "legacy"
 
@@ -101,6 +105,7 @@ class LegacyStore:
         pool_timeout_seconds: float = 1.0,
         busy_timeout_seconds: float = 5.0,
         watch: Watch = UNWATCHED,
+        digests: int | None = None,
     ) -> None:
         self._path = path
         self._watch = watch
@@ -108,7 +113,7 @@ class LegacyStore:
         self._busy_timeout_seconds = busy_timeout_seconds
         # SQLite's own wait is a poll that lets newcomers overtake; within the process writers queue here instead.
         self._turn = threading.Lock()
-        self._harmless = HarmlessDocuments()
+        self._harmless = HarmlessDocuments(digests=DigestSet(digests))
         self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=pool_timeout_seconds)
 
     @contextmanager

@@ -16,8 +16,14 @@ BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
 
-ASKS_AGAIN_SECONDS = 0.002
-"""The pause between two tries. Of each process one thread waits here; the others queue behind it."""
+ASKS_AGAIN_SECONDS = 0.0003
+"""The pause between two tries. Of each process one thread waits here; the others queue behind it. A process hands the
+lock from thread to thread in less than a millisecond, and with a longer pause another one would hardly meet it free."""
+
+SHORTLY = 0.05
+"""Seconds of such tries: longer than any command has the lock. Who has it for longer than that is asked less often."""
+
+ASKS_LATER_SECONDS = 0.002
 
 
 def take(connection: sqlite3.Connection, patience_seconds: float, *, past_the_fence: bool) -> None:
@@ -26,13 +32,16 @@ def take(connection: sqlite3.Connection, patience_seconds: float, *, past_the_fe
     Raises Fenced or Moved, unless past_the_fence, where somebody keeps the lock of a closed file: a move does for the
     length of its window, and who waited for it here could not be served by the other store meanwhile.
     """
-    until = time.monotonic() + patience_seconds
+    began = time.monotonic()
+    until = began + patience_seconds
     connection.execute("PRAGMA busy_timeout=0")
     try:
         while not _begin(connection, last=time.monotonic() >= until):
             if not past_the_fence and (state := _state_beside(connection)) != "open":
                 raise fence.refusal(state)
-            time.sleep(ASKS_AGAIN_SECONDS)  # SQLite tells nobody that a lock is free: one has to ask.
+            is_soon = time.monotonic() - began < SHORTLY
+            # SQLite tells nobody that a lock is free: one has to ask.
+            time.sleep(ASKS_AGAIN_SECONDS if is_soon else ASKS_LATER_SECONDS)
     finally:
         connection.execute(f"PRAGMA busy_timeout={int(patience_seconds * 1000)}")
 

@@ -1,8 +1,9 @@
-"""One process of the service: `python -m game.service.child LISTENER PRIVATE SAYS BESIDE`.
+"""One process of the service: `python -m game.service.child LISTENER PRIVATE DIGESTS SAYS BESIDE`.
 
-The first three are descriptors from its supervisor; BESIDE is 1 if another process serves meanwhile, else 0. It loads,
-says so on SAYS, and serves on LISTENER and PRIVATE as soon as its standard input tells it to. When that closes, however
-the supervisor died, the process ends too.
+All but the last are descriptors from its supervisor; BESIDE is 1 if another process serves meanwhile, else 0. It loads,
+says so on SAYS, and serves on LISTENER and PRIVATE as soon as its standard input tells it to. What it learns of
+documents it shares with the other processes in DIGESTS. When its standard input closes, however the supervisor died,
+the process ends too.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ def main() -> int:
     gc.disable()  # Nothing of what is loaded is garbage; to look for some takes a fifth of the time.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
-    *listeners, says, beside = map(int, sys.argv[1:])
+    *listeners, digests, says, beside = map(int, sys.argv[1:])
     public, private = (socket.socket(fileno=listener) for listener in listeners)
 
     def load() -> Serve | None:
         from game.service import serving  # noqa: PLC0415  # collection is off by now, and this thread's priority lower
 
-        return serving.load(public, private, says, warm=bool(beside))
+        return serving.load(public, private, says, warm=bool(beside), digests=digests)
 
     serve = behind_others(load) if beside else load()
     return 2 if serve is None else serve()

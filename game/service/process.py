@@ -29,13 +29,14 @@ SERVE = b"S"
 class Process:
     """A process that will serve on the two listeners, public and private, which stay the supervisor's.
 
-    beside: other processes serve while it loads; it loads at a lower priority.
+    digests: memory that all its processes share; see `DigestSet`. beside: other processes serve while it loads; it
+    loads at a lower priority.
     """
 
-    def __init__(self, listeners: tuple[socket.socket, socket.socket], *, beside: bool = False) -> None:
+    def __init__(self, listeners: tuple[socket.socket, socket.socket], digests: int, *, beside: bool = False) -> None:
         self.since = time.monotonic()
         self._message, says = os.pipe()
-        numbers = (*(listener.fileno() for listener in listeners), says)
+        numbers = (*(listener.fileno() for listener in listeners), digests, says)
         command = [sys.executable, "-m", "game.service.child", *map(str, (*numbers, int(beside)))]
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=numbers, bufsize=0)

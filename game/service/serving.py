@@ -38,17 +38,20 @@ from game.unit_of_work import Store
 NEXT_SECONDS = 3.0
 
 
-def load(public: socket.socket, private: socket.socket, says: int, *, warm: bool) -> Callable[[], int] | None:
+def load(
+    public: socket.socket, private: socket.socket, says: int, *, warm: bool, digests: int | None = None
+) -> Callable[[], int] | None:
     """Load all that serving needs, by the settings, and return `serve`; None, and a line on standard error, if they are
     wrong.
 
-    warm: open every connection to the store too, since players come at once, as they do after a restart.
+    warm: open every connection to the store too, since players come at once, as they do after a restart. digests:
+    memory that the service's processes share; see `LegacyStore`.
     """
     configure_logs()
     try:
         now = settings.load()
         reports.start(now)
-        loaded = _server(now, public.getsockname()[1], private.getsockname()[1], warm=warm)
+        loaded = _server(now, public.getsockname()[1], private.getsockname()[1], warm=warm, digests=digests)
     except (BadSettings, StoreLacks) as error:
         sys.stderr.write(f"{error}\n")
         return None
@@ -69,7 +72,7 @@ def serve(loaded: UvicornServer, sockets: list[socket.socket], says: int) -> int
     return 0
 
 
-def _server(now: Settings, public: int, private: int, *, warm: bool) -> UvicornServer:
+def _server(now: Settings, public: int, private: int, *, warm: bool, digests: int | None = None) -> UvicornServer:
     """Return the server for the two ports. Raises BadSettings, StoreLacks."""
     metrics = Metrics()
     try:
@@ -83,12 +86,12 @@ def _server(now: Settings, public: int, private: int, *, warm: bool) -> UvicornS
         public: Door(most, private=False, metrics=metrics, limits=limits),
         private: Door(PRIVATE_CONNECTIONS, private=True, metrics=metrics, limits=limits),
     }
-    first = _side(now, now.database_url, metrics)
+    first = _side(now, now.database_url, metrics, digests)
     _require_columns(first.store)
     if warm:
         with suppress(*CAN_NOT_ASK):  # If the store does not answer now, later requests open the connections.
             first.store.warm()
-    following = _side(now, now.database_url_next, metrics) if now.database_url_next else None
+    following = _side(now, now.database_url_next, metrics, digests) if now.database_url_next else None
     pair = StorePair(first, following) if following else None
     if warm and pair is not None:
         _reach_next(pair)
@@ -123,11 +126,12 @@ def _reach_next(pair: StorePair) -> None:
     reaching.join(NEXT_SECONDS)
 
 
-def _side(now: Settings, url: SecretStr, metrics: Metrics) -> ProbedStore:
+def _side(now: Settings, url: SecretStr, metrics: Metrics, digests: int | None) -> ProbedStore:
     """Return the store at the URL, and the one with which it is asked; nothing has connected to either yet."""
     text = url.get_secret_value()
     return ProbedStore(
-        open_store(text, pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics), open_probe(text)
+        open_store(text, pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics, digests=digests),
+        open_probe(text),
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from game import paths, settings
 from game.errors import BadSettings, GameError
+from game.legacy.digests import shared_memory
 from game.service.logs import logger
 from game.service.process import WAITING, Process, end, ended
 from game.settings import Settings
@@ -39,11 +40,12 @@ class CannotStart(GameError):
 class WorkerSlot:
     """Two ports, public and private, and the process on them.
 
-    due: when to start one that died, by the monotonic clock.
+    digests: memory that all processes share; see `DigestSet`. due: when to start one that died, by the monotonic clock.
     """
 
     addresses: tuple[Address, Address]
     listeners: tuple[socket.socket, socket.socket]
+    digests: int
     process: Process | None = None
     deaths: int = 0
     due: float | None = None
@@ -54,21 +56,22 @@ def run(first: Settings) -> int:
     signal.signal(signal.SIGCHLD, _noted)  # Without a handler some systems drop it, blocked or not.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     with _pidfile(first.pidfile):
-        slots = _listen(first, [])
+        digests = shared_memory()
+        slots = _listen(first, [], digests)
         try:
             _renew(slots)
-            return _mind(slots)
+            return _mind(slots, digests)
         finally:
             _end([slot.process for slot in slots if slot.process is not None])
             _close(slots)
 
 
-def _mind(slots: list[WorkerSlot]) -> int:
+def _mind(slots: list[WorkerSlot], digests: int) -> int:
     """Wait for signals, and do what each asks for."""
     while True:
         match signal.sigwait(SIGNALS):
             case signal.SIGHUP:
-                slots[:] = _restart(slots)
+                slots[:] = _restart(slots, digests)
             case signal.SIGCHLD:
                 _note_deaths(slots)
             case signal.SIGALRM:
@@ -79,12 +82,12 @@ def _mind(slots: list[WorkerSlot]) -> int:
         _set_alarm(slots)
 
 
-def _restart(slots: list[WorkerSlot]) -> list[WorkerSlot]:
+def _restart(slots: list[WorkerSlot], digests: int) -> list[WorkerSlot]:
     """Restart every process by the settings as they stand now; where those won't do, everything stays as it is."""
     logger().info("restarting")
     fresh: list[WorkerSlot] = []
     try:
-        fresh = _listen(settings.load(), slots)
+        fresh = _listen(settings.load(), slots, digests)
         _renew(fresh)
     except (BadSettings, CannotStart) as error:
         logger().error("restart_refused", detail=str(error))
@@ -96,7 +99,7 @@ def _restart(slots: list[WorkerSlot]) -> list[WorkerSlot]:
     return fresh
 
 
-def _listen(on: Settings, have: list[WorkerSlot]) -> list[WorkerSlot]:
+def _listen(on: Settings, have: list[WorkerSlot], digests: int) -> list[WorkerSlot]:
     """Return a slot for each pair of ports: the one that we have, or a new one. Raises CannotStart."""
     slots_by_address = {slot.addresses: slot for slot in have}
     first = settings.private_port(on)
@@ -108,7 +111,7 @@ def _listen(on: Settings, have: list[WorkerSlot]) -> list[WorkerSlot]:
             if slot is None:
                 public = failed.enter_context(_listener(addresses[0], "PORT (invoke serve: --port)"))
                 private = failed.enter_context(_listener(addresses[1], "PRIVATE_PORT"))
-                slot = WorkerSlot(addresses, (public, private))
+                slot = WorkerSlot(addresses, (public, private), digests)
             slots.append(slot)
         failed.pop_all()
     return slots
@@ -135,7 +138,7 @@ def _renew(slots: list[WorkerSlot]) -> None:
     fresh: list[Process] = []
 
     def started(slot: WorkerSlot) -> Process:
-        fresh.append(Process(slot.listeners, beside=beside))
+        fresh.append(Process(slot.listeners, slot.digests, beside=beside))
         return fresh[-1]
 
     beside = any(slot.process is not None for slot in slots)
@@ -158,7 +161,7 @@ def _revive(slots: list[WorkerSlot]) -> None:
     """Start what has been dead for long enough; one that does not even load is a death like any other."""
     for slot in slots:
         if slot.due is not None and slot.due <= time.monotonic():
-            slot.process, slot.due = Process(slot.listeners), None
+            slot.process, slot.due = Process(slot.listeners, slot.digests), None
             slot.process.serve()
             logger().info("started", child=slot.process.pid, port=slot.addresses[0][1])
 

@@ -1,12 +1,15 @@
-"""The fixture of the places where the game's tests play: one for both stores."""
+"""The fixtures of the places where the game's tests play, one for both stores, and of what is read there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from game.legacy import codec
+from game.legacy.codec.decoded import Decoded
+from game.legacy.sqlite_values import Cell
 from harness.databases import Database
 from tests.game.places import LegacyPlace, Place, PostgresPlace
 from tests.game.service.running import Running
@@ -47,3 +50,17 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for running in started:
         running.end()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """The columns that were decoded, each time that a row was."""
+    noted: list[set[str]] = []
+    decode = codec.decode_row
+
+    def decode_row(row: Mapping[str, Cell], *, rowid: int) -> Decoded:
+        noted.append(set(row))
+        return decode(row, rowid=rowid)
+
+    monkeypatch.setattr(codec, "decode_row", decode_row)
+    return noted

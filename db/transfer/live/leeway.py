@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.console.progress import Advance, Progress
+from db.transfer.live.rounds import Transaction
 from game.legacy import sidecars
 
 LEAST_SHARE = 0.1
 """A copy that pauses more would not end in a night, and the change log grows as long as it lasts."""
+
+LEAST_ROUND_SHARE = 0.5
+"""A round that paused more would not keep up with what players write meanwhile."""
 
 LEAST_REQUESTS = 20
 """Fewer say nothing: one that met a checkpoint counts for too much."""
@@ -147,6 +151,19 @@ class Paced:
     def say(self, line: str) -> None:
         """See `Progress`."""
         self._progress.say(line)
+
+
+@contextmanager
+def pausing_after(transaction: Transaction, leeway: Leeway) -> Iterator[None]:
+    """Be in a transaction during the block, and pause after it as long as the leeway wants, but for LEAST_ROUND_SHARE.
+
+    transaction: begins one.
+    """
+    began = time.monotonic()
+    with transaction():
+        yield
+    took = time.monotonic() - began
+    time.sleep(took * (1 / max(LEAST_ROUND_SHARE, leeway.for_work()) - 1))  # Players have the processor meanwhile.
 
 
 def of_reader(path: Path, leeway: Leeway) -> Callable[[], float]:

@@ -29,8 +29,8 @@ from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, quote
 from game.rows import Key, Record, Rows
 
-AT_ONCE = 100
-"""Players read and written in one transaction: some 4 MB."""
+AT_ONCE = 50
+"""Players read and written in one transaction: some 2 MB. After each, a round beside players pauses for them."""
 
 _TABLES = ((), *(tuple(sorted(group.tables)) for group in USERS.groups))
 """The tables of each part, beside `users`."""

@@ -103,14 +103,14 @@ class Rounds:
             self._taken = 0  # SQLite numbers the lines of an emptied log from 1 again.
         return result
 
-    def run_ahead(self, file: sqlite3.Connection) -> RoundResult:
+    def run_ahead(self, file: sqlite3.Connection, transaction: Transaction | None = None) -> RoundResult:
         """Read in a snapshot of its own and apply; the lines stay on the log, so this waits for no writer.
 
-        The next round passes over them. Raises LogOutgrown.
+        The next round passes over them. transaction: in place of the rounds' own. Raises LogOutgrown.
         """
         file.execute("BEGIN")
         try:
-            return self.apply(file)
+            return self._apply(file, transaction or self.transaction)
         finally:
             file.execute("ROLLBACK")
 

@@ -27,7 +27,7 @@ from db.transfer.independent import IndependentProof
 from db.transfer.live import capture
 from db.transfer.live.capture import LogOutgrown
 from db.transfer.live.copying import LiveCopy, Seen, require_live
-from db.transfer.live.leeway import MOST_PAUSE_SECONDS, Leeway, Paced, of_reader
+from db.transfer.live.leeway import MOST_PAUSE_SECONDS, Leeway, Paced, of_reader, pausing_after
 from db.transfer.live.rounds import RoundResult, Rounds
 from db.transfer.live.throttle import Throttle
 from db.transfer.preconditions import check_homes, findings, gate, require_empty, require_fenced, under_pass, writing
@@ -152,16 +152,17 @@ class LiveTransfer:
         """Return the share of the copy: all of the time once the log is half full, for no round empties it."""
         return 1.0 if capture.is_half_full(self.file) else leeway.for_work()
 
-    def round(self, *, gently: bool = False) -> RoundResult:
+    def round(self, gently: Leeway | None = None) -> RoundResult:
         """Apply what changed since the last round. Raises LogOutgrown, see `require_room`.
 
-        gently: most of it with a lower priority, where nothing waits for its end.
+        gently: where nothing waits for its end, most of it has a lower priority, and pauses for players.
         """
         with self._bounded():
-            if not gently:
+            if gently is None:
                 return self.rounds.run_once(self.file)
             # Not what takes the file's write lock: players would wait for a thread that comes last.
-            ahead = lowered.run(lambda _ending: self.rounds.run_ahead(self.file), self.conn.cancel_safe)
+            paused = partial(pausing_after, self._transaction, gently)
+            ahead = lowered.run(lambda _ending: self.rounds.run_ahead(self.file, paused), self.conn.cancel_safe)
             return ahead.and_then(self.rounds.run_once(self.file))
 
     def run_ahead(self) -> RoundResult:
@@ -225,8 +226,9 @@ class LiveTransfer:
 
         applied: told of each round, the one before the proof in another thread.
         """
+        leeway = leeway or Leeway()
         snapshots_taken, due = Event(), time.monotonic()
-        paced = Paced(progress, of_reader(self.path, leeway or Leeway()))
+        paced = Paced(progress, of_reader(self.path, leeway))
 
         def proven(ending: Event) -> FrozenProof:
             def ask() -> None:
@@ -247,7 +249,7 @@ class LiveTransfer:
         def go_on() -> None:
             nonlocal due
             if snapshots_taken.is_set() and time.monotonic() >= due:
-                applied(self.round(gently=True))
+                applied(self.round(leeway))
                 due = time.monotonic() + ROUND_SECONDS
 
         with self._bounded():

@@ -172,3 +172,32 @@ def test_it_begins_with_the_least_share_and_its_thread_ends_with_the_block() -> 
 
 def threads() -> int:
     return len([thread for thread in threading.enumerate() if thread.name == "listening"])
+
+
+def shares(*processes: tuple[str | None, ...]) -> tuple[float, float]:
+    """Return the share after the first answers, and after the second ones."""
+    noted: list[float] = []
+    told = threading.Event()
+
+    class Noting(Leeway):
+        def note(self, requests: float, seconds: float, during: float) -> None:
+            noted.append(self.share)
+            if len(noted) == 3:
+                told.set()
+            super().note(requests, seconds, during)
+
+    with ExitStack() as stack:
+        urls = [stack.enter_context(answering(*answers))[0] for answers in processes]
+        stack.enter_context(listening.listening(urls, Noting()))
+        assert told.wait(PATIENCE_SECONDS)
+    return noted[1], noted[2]
+
+
+def test_a_game_that_nobody_plays_leaves_the_move_all_the_time_at_once() -> None:
+    unplayed = (counted(100, 1.0),)
+    assert shares(unplayed, unplayed) == (LEAST_SHARE, 1.0)
+
+
+@pytest.mark.parametrize("other", [counted(1, 0.1), None], ids=["one that answers requests", "one that is silent"])
+def test_one_process_that_may_be_played_on_is_enough_for_a_careful_beginning(other: str | None) -> None:
+    assert shares((counted(100, 1.0),), (counted(0, 0.0), other)) == (LEAST_SHARE, LEAST_SHARE)

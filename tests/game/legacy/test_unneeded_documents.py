@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 
 import pytest
 
 from db.samples import builders
 from game.errors import Refused
-from game.legacy import codec
-from game.legacy.codec.decoded import Decoded
 from game.legacy.codec.document import Group
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, quote
@@ -68,20 +65,6 @@ def test_one_that_can_not_be_read_any_more_holds_the_player_whose_last_one_was_r
     put(hana, column, cell)
     assert refusal(hana) == held
     assert held == "player_held"
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
-    """The columns that were decoded, each time that a row was."""
-    noted: list[set[str]] = []
-    decode = codec.decode_row
-
-    def decode_row(row: Mapping[str, Cell], *, rowid: int) -> Decoded:
-        noted.append(set(row))
-        return decode(row, rowid=rowid)
-
-    monkeypatch.setattr(codec, "decode_row", decode_row)
-    return noted
 
 
 def test_the_first_command_of_a_player_who_was_made_known_reads_what_it_needs_alone(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from db.transfer.live.leeway import (
     LEARNING,
     LEAST_PAUSE_SECONDS,
     LEAST_REQUESTS,
+    LEAST_ROUND_SHARE,
     LEAST_SHARE,
     LESS,
     LONGER,
@@ -26,6 +27,7 @@ from db.transfer.live.leeway import (
     Leeway,
     Paced,
     of_reader,
+    pausing_after,
 )
 
 USUAL = 0.004
@@ -294,3 +296,32 @@ def test_who_keeps_a_snapshot_works_all_the_time_once_the_log_has_grown(
     link.symlink_to(file)
     linked = of_reader(link, of)
     assert linked() == 0.4, "the log lies beside the file, not beside a link to it"
+
+
+def pause_after(clock: Clock, share: float) -> list[float]:
+    """Return the pauses of a round of which one transaction took 0.3 seconds."""
+    ended: list[str] = []
+
+    @contextmanager
+    def transaction() -> Iterator[None]:
+        yield
+        clock.at += 0.1
+        ended.append("committed")
+
+    with pausing_after(transaction, Leeway(share=share)):
+        clock.at += 0.2
+    assert ended == ["committed"]
+    return clock.pauses
+
+
+@pytest.mark.parametrize(("share", "works"), [(1.0, 1.0), (0.75, 0.75), (LEAST_ROUND_SHARE, 0.5), (LEAST_SHARE, 0.5)])
+def test_a_round_pauses_after_each_transaction_but_never_so_long_that_it_does_not_keep_up(
+    clock: Clock, share: float, works: float
+) -> None:
+    assert pause_after(clock, share) == [pytest.approx(0.3 * (1 / works - 1))]
+
+
+def test_a_transaction_that_fails_is_told_of_at_once(clock: Clock) -> None:
+    with pytest.raises(ValueError, match="the row"), pausing_after(nullcontext, Leeway(share=0.1)):
+        raise ValueError("the row")
+    assert clock.pauses == []

@@ -127,7 +127,7 @@ def test_a_round_that_nobody_waits_for_is_applied_last_and_takes_the_files_lock_
         sqlite(source, "UPDATE users SET gold = gold + 1")
         monkeypatch.setattr(players, "apply", noting("apply", players.apply))
         monkeypatch.setattr(capture, "forget", noting("forget", capture.forget))
-        result = live.round(gently=True)
+        result = live.round(Leeway())
         assert live.waiting == 0
     assert (result.players, result.written) == (20, 20)
     assert seen == {"apply": {priority() + lowered.NICENESS, priority()}, "forget": {priority()}}
