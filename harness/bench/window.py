@@ -81,6 +81,8 @@ class WindowRun:
     without an answer. held: requests that the service says it held; of a
     rollback those in flight at its COMMIT, which waited for the lock of Postgres.
     burst_gap_ms, burst_wait_ms: the same gap and longest wait of such a burst before the move, without a window.
+    gap_at_ms, wait_at_ms: when that gap began, and when the request that waited longest was sent, before (negative) or
+    after the other store was opened: a restart, too, makes gaps and waits.
     """
 
     verb: str
@@ -102,6 +104,8 @@ class WindowRun:
     seconds: float
     burst_gap_ms: float
     burst_wait_ms: float
+    gap_at_ms: float
+    wait_at_ms: float
 
 
 @dataclass(frozen=True)
@@ -270,15 +274,17 @@ def _figures(
     calm_gaps = [b - a for a, b in itertools.pairwise(sorted(one.ended for one in calm if one.granted_write))]
     copying = [one.seconds for one in writes if moments[parts.copies] <= one.sent < moments["before stand by"]]
     quiet = [one.seconds for one in writes if move.quiet_since <= one.sent < move.burst_at]
+    longest_gap, gap_at = max(zip(gaps, granted, strict=False))
+    longest = max((one for one in answers if begins <= one.ended <= ends), key=lambda one: one.seconds)
     return WindowRun(
         verb=verb,
         players=players,
-        clients_ms=round((max(gaps) - median_gap) * 1000, 1),
+        clients_ms=round((longest_gap - median_gap) * 1000, 1),
         since_last_write_ms=_apart(max(at for at in granted if at <= moments[parts.closed]), moments[parts.closing]),
         until_first_write_ms=_apart(moments[parts.open], min(at for at in granted if at >= moments[parts.open])),
         own=move.report.live,
         longest_fsync_ms=round(max((s for at, s in fsyncs if around[0] <= at <= around[1]), default=0.0) * 1000, 1),
-        longest_wait_ms=round(max(one.seconds for one in answers if begins <= one.ended <= ends) * 1000, 1),
+        longest_wait_ms=round(longest.seconds * 1000, 1),
         median_gap_ms=round(median_gap * 1000, 1),
         refused=sum(one.status >= 500 for one in answers),
         dropped=sum(one.status == 0 for one in answers),
@@ -290,6 +296,8 @@ def _figures(
         seconds=round(move.seconds, 1),
         burst_gap_ms=round((max(calm_gaps) - median_gap) * 1000, 1),
         burst_wait_ms=round(max(one.seconds for one in calm) * 1000, 1),
+        gap_at_ms=_apart(moments[parts.open], gap_at),
+        wait_at_ms=_apart(moments[parts.open], longest.sent),
     )
 
 
