@@ -96,7 +96,6 @@ def test_other_code_finds_nothing_of_what_ours_concluded(
     assert theirs.digest(b"a mail box") not in theirs
 
 
-@pytest.mark.plan(10)
 @pytest.mark.skipif(sys.platform != "linux", reason="the test finds the memory by its name in Linux's /proc")
 def test_every_process_of_the_service_shares_them_and_a_restart_keeps_them(
     hana: LegacyPlace, serve: Callable[..., Running], read: list[set[str]]
