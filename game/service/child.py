@@ -1,9 +1,9 @@
-"""One process of the service: `python -m game.service.child LISTENER PRIVATE DIGESTS SAYS BESIDE`.
+"""One process of the service: `python -m game.service.child LISTENER PRIVATE SAYS BESIDE [DIGESTS]`.
 
-All but the last are descriptors from its supervisor; BESIDE is 1 if another process serves meanwhile, else 0. It loads,
+All but BESIDE are descriptors from its supervisor; BESIDE is 1 if another process serves meanwhile, else 0. It loads,
 says so on SAYS, and serves on LISTENER and PRIVATE as soon as its standard input tells it to. What it learns of
-documents it shares with the other processes in DIGESTS. When its standard input closes, however the supervisor died,
-the process ends too.
+documents it shares with the other processes in DIGESTS, which an earlier version's supervisor does not give. When its
+standard input closes, however the supervisor died, the process ends too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def main() -> int:
     gc.disable()  # Nothing of what is loaded is garbage; to look for some takes a fifth of the time.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
-    *listeners, digests, says, beside = map(int, sys.argv[1:])
+    *listeners, says, beside = map(int, sys.argv[1:5])
+    digests = int(sys.argv[5]) if sys.argv[5:] else None
     public, private = (socket.socket(fileno=listener) for listener in listeners)
 
     def load() -> Serve | None:

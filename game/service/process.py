@@ -36,10 +36,10 @@ class Process:
     def __init__(self, listeners: tuple[socket.socket, socket.socket], digests: int, *, beside: bool = False) -> None:
         self.since = time.monotonic()
         self._message, says = os.pipe()
-        numbers = (*(listener.fileno() for listener in listeners), digests, says)
-        command = [sys.executable, "-m", "game.service.child", *map(str, (*numbers, int(beside)))]
+        given = [*(listener.fileno() for listener in listeners), says]
+        command = [sys.executable, "-m", "game.service.child", *map(str, (*given, int(beside), digests))]
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=numbers, bufsize=0)
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[*given, digests], bufsize=0)
         finally:
             os.close(says)
 

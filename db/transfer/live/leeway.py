@@ -105,7 +105,8 @@ class Leeway:
 
     def _judge(self, took: float) -> None:
         if not self.usual:
-            self.usual, self.is_calm, self._was_used = took, True, False
+            # Where nobody played before, the move worked all the time.
+            self.usual, self.is_calm, self._was_used, self.share = took, True, False, LEAST_SHARE
             return
         self.usual -= max(0.0, self.usual - took) * LEARNING
         self.is_calm = took <= self.usual * MUCH_LONGER

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 import game
 from game.service import child
+from game.service.process import LOADED
 
 PROGRAM = """
 import gc, os, socket
@@ -29,16 +31,42 @@ print(os.read(says, 1), gc.isenabled(), gc.get_freeze_count() > len(gc.get_objec
 """
 
 
-def test_what_is_loaded_is_left_out_of_collections_and_they_go_on(tmp_path: Path) -> None:
-    variables = {
+def settings(folder: Path) -> dict[str, str]:
+    """Return the environment of a service whose legacy file is not there yet."""
+    return {
         "PYTHONPATH": str(Path(game.__file__).parent.parent),
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'game.sqlite'}",
+        "DATABASE_URL": f"sqlite:///{folder / 'game.sqlite'}",
         "CHANCE_SECRET": secrets.token_urlsafe(16),
         "TOKEN_SECRET": secrets.token_urlsafe(16),
     }
+
+
+def test_what_is_loaded_is_left_out_of_collections_and_they_go_on(tmp_path: Path) -> None:
+    variables = settings(tmp_path)
     command = [sys.executable, "-c", PROGRAM]
     ran = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert ran.stdout.split() == ["b'L'", "True", "True"], ran.stderr
+
+
+def test_a_process_loads_whose_supervisor_is_of_a_version_that_shared_no_digests(tmp_path: Path) -> None:
+    """A deploy exchanges the files below a supervisor, which then starts new processes as it always did."""
+    variables = settings(tmp_path)
+    message, says = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as private:
+        given = [public.fileno(), private.fileno(), says]
+        command = [sys.executable, "-m", "game.service.child", *map(str, given), "0"]
+        ran = subprocess.run(
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            pass_fds=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    os.close(says)
+    assert (os.read(message, 1), ran.returncode) == (LOADED, 1), ran.stderr
+    os.close(message)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")

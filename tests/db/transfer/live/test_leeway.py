@@ -325,3 +325,12 @@ def test_a_transaction_that_fails_is_told_of_at_once(clock: Clock) -> None:
     with pytest.raises(ValueError, match="the row"), pausing_after(nullcontext, Leeway(share=0.1)):
         raise ValueError("the row")
     assert clock.pauses == []
+
+
+def test_a_move_that_worked_all_the_time_begins_with_little_once_players_come() -> None:
+    of = Leeway()
+    of.begin()
+    of.free()
+    assert of.share == 1.0
+    of.note(LEAST_REQUESTS, LEAST_REQUESTS * 0.01, 1.0)
+    assert (of.share, of.usual) == (LEAST_SHARE, pytest.approx(0.01))
